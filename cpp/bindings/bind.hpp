@@ -1,0 +1,14 @@
+// One function per family of bindings.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace amcore::bindings {
+
+namespace py = pybind11;
+
+void bind_operators(py::module_& m);
+void bind_blocks(py::module_& m);
+void bind_schemes(py::module_& m);
+
+}  // namespace amcore::bindings

@@ -1,0 +1,28 @@
+// Operators as Python sees them: one object for both types, made by name from the generated registries.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <string>
+#include <type_traits>
+
+#include "amcore/activation/activation.hpp"
+#include "amcore/loss/loss.hpp"
+#include "amcore/regularizer/regularizer.hpp"
+
+namespace amcore::bindings {
+
+template <template <class> class Family> struct Operator {
+  std::shared_ptr<const Family<float>> single;
+  std::shared_ptr<const Family<double>> twofold;
+
+  template <class T> const Family<T>& get() const {
+    if constexpr (std::is_same_v<T, float>)
+      return *single;
+    else
+      return *twofold;
+  }
+};
+
+}  // namespace amcore::bindings

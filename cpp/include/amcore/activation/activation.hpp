@@ -1,0 +1,58 @@
+// Activations σ. An operator is a small struct of scalar functions in a header of its own; `ActivationOf`
+// turns it into loops over arrays: chosen once per block, inlined within.
+//
+// An operator provides
+//   value(u)               σ(u)
+//   left_derivative(u), right_derivative(u)   one-sided, equal where σ is smooth
+//   difference(a, b)       σ(a) − σ(b), accurate relative to a − b
+//   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally, the leftmost where not unique
+#pragma once
+
+#include <type_traits>
+
+#include "amcore/scalar/parameter.hpp"
+#include "amcore/types.hpp"
+
+namespace amcore {
+
+enum class Side { left, right };
+
+template <class T> class Activation {
+ public:
+  virtual ~Activation() = default;
+  virtual bool is_identity() const = 0;
+  virtual void value(Index n, const T* u, T* out) const = 0;
+  virtual void derivative(Index n, const T* u, Side side, T* out) const = 0;
+  virtual void difference(Index n, const T* a, const T* b, T* out) const = 0;
+  virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
+};
+
+namespace activation {
+struct IdentityActivation;
+}
+
+template <class Op, class T> class ActivationOf final : public Activation<T> {
+ public:
+  explicit ActivationOf(const ParameterValues& values) : op_(values) {}
+  bool is_identity() const override { return std::is_same_v<Op, activation::IdentityActivation>; }
+  void value(Index n, const T* u, T* out) const override {
+    for (Index i = 0; i < n; ++i) out[i] = op_.value(u[i]);
+  }
+  void derivative(Index n, const T* u, Side side, T* out) const override {
+    if (side == Side::left)
+      for (Index i = 0; i < n; ++i) out[i] = op_.left_derivative(u[i]);
+    else
+      for (Index i = 0; i < n; ++i) out[i] = op_.right_derivative(u[i]);
+  }
+  void difference(Index n, const T* a, const T* b, T* out) const override {
+    for (Index i = 0; i < n; ++i) out[i] = op_.difference(a[i], b[i]);
+  }
+  void prox(Index n, const T* v, const T* z, T weight, T* out) const override {
+    for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
+  }
+
+ private:
+  const Op op_;
+};
+
+}  // namespace amcore

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <limits>
+
+#include "amcore/activation/activation.hpp"
+#include "amcore/scalar/piecewise_linear.hpp"
+
+namespace amcore::activation {
+
+// σ(u) = u for u ≥ 0, slope·u below;  prox: the best of the two pieces' clipped parabolas
+struct LeakyReluActivation {
+  static constexpr std::array parameters{Parameter{"slope", 0.01}};
+  explicit LeakyReluActivation(const ParameterValues& values) : slope(values[0]) {}
+
+  template <class T> T value(T u) const { return u >= 0 ? u : static_cast<T>(slope) * u; }
+  template <class T> T left_derivative(T u) const { return u > 0 ? T(1) : static_cast<T>(slope); }
+  template <class T> T right_derivative(T u) const { return u >= 0 ? T(1) : static_cast<T>(slope); }
+  template <class T> T difference(T a, T b) const {
+    if (a < 0 && b < 0) return static_cast<T>(slope) * (a - b);
+    return value(a) - value(b);
+  }
+  template <class T> T prox(T v, T z, T w) const {
+    constexpr T inf = std::numeric_limits<T>::infinity();
+    return scalar::prox_piecewise_linear<T, 2>(
+        {{{-inf, 0, static_cast<T>(slope), 0}, {0, inf, 1, 0}}}, v, z, w);
+  }
+
+  double slope;
+};
+
+}  // namespace amcore::activation

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "amcore/activation/activation.hpp"
+#include "amcore/scalar/piecewise_linear.hpp"
+
+namespace amcore::activation {
+
+// σ(u) = max(u, 0);  prox: the better of min(z, 0) and max((v + w z)/(1 + w), 0)
+struct ReluActivation {
+  static constexpr NoParameters parameters{};
+  explicit ReluActivation(const ParameterValues&) {}
+
+  template <class T> T value(T u) const { return std::max(u, T(0)); }
+  template <class T> T left_derivative(T u) const { return u > 0 ? T(1) : T(0); }
+  template <class T> T right_derivative(T u) const { return u >= 0 ? T(1) : T(0); }
+  template <class T> T difference(T a, T b) const { return value(a) - value(b); }
+  template <class T> T prox(T v, T z, T w) const {
+    constexpr T inf = std::numeric_limits<T>::infinity();
+    return scalar::prox_piecewise_linear<T, 2>({{{-inf, 0, 0, 0}, {0, inf, 1, 0}}}, v, z, w);
+  }
+};
+
+}  // namespace amcore::activation

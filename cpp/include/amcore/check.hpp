@@ -1,0 +1,39 @@
+// Checks and exact sums over contiguous arrays.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include "amcore/types.hpp"
+
+namespace amcore {
+
+template <class T> bool all_finite(Index n, const T* x) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr Bits exponent = sizeof(T) == 4 ? Bits(0x7f800000u) : Bits(0x7ff0000000000000u);
+  Bits bad = 0;
+  for (Index i = 0; i < n; ++i)
+    bad |= static_cast<Bits>((std::bit_cast<Bits>(x[i]) & exponent) == exponent);
+  return bad == 0;
+}
+
+// Σ term(i) in float64 over eight interleaved lanes: vectorises, and its order is fixed.
+template <class Term> double sum(Index n, Term&& term) {
+  constexpr Index lanes = 8;
+  double lane[lanes] = {};
+  Index i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (Index l = 0; l < lanes; ++l) lane[l] += static_cast<double>(term(i + l));
+  for (; i < n; ++i) lane[i % lanes] += static_cast<double>(term(i));
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+inline double square(double x) { return x * x; }
+
+template <class T> double sum_of_squares(Index n, const T* x) {
+  return sum(n, [x](Index i) { return square(x[i]); });
+}
+
+}  // namespace amcore

@@ -1,0 +1,145 @@
+// Products over a tile of samples, the flops of every scheme:
+//   multiply    Y ± = A X        A: m × k, packed once per pass;  X: k × t tile
+//   cross       S  += R Vᵀ       the sum over the tile's samples of r vᵀ
+//   gram        G  += V Vᵀ       its symmetric case, lower triangle only
+//
+// Both operands are copied ("packed") into panels that the register kernel reads front to back:
+// row panels of `rows` entries for the left, column panels of `columns` entries for the right.
+// Nothing here allocates; the caller owns the panels.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "amcore/types.hpp"
+
+#ifndef AMCORE_VECTOR_BYTES
+#define AMCORE_VECTOR_BYTES 16
+#endif
+
+namespace amcore {
+
+template <class T> struct Kernel {
+  typedef T Vector __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
+  static constexpr int width = AMCORE_VECTOR_BYTES / static_cast<int>(sizeof(T));
+  static constexpr int rows = 2 * width;  // of a left panel
+  static constexpr int columns =
+      AMCORE_VECTOR_BYTES == 64 ? 12 : 6;  // of a right panel; fills the registers
+  static constexpr Index depth = 256;      // of one pass through a pair of panels
+};
+
+inline Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+template <class T> Index left_panels_size(Index m, Index k) {
+  return round_up(m, Kernel<T>::rows) * k;
+}
+template <class T> Index right_panels_size(Index k, Index n) {
+  return k * round_up(n, Kernel<T>::columns);
+}
+
+// panels ← A (m × k), entry (i, p) at a[i * row_stride + p * column_stride], zero rows at the end.
+template <class T, class Source> void pack_left(Index m, Index k, const Source* a, Index row_stride,
+                                                Index column_stride, T* panels) {
+  constexpr Index R = Kernel<T>::rows;
+  for (Index i0 = 0; i0 < m; i0 += R, panels += R * k) {
+    const Index valid = std::min(R, m - i0);
+    for (Index p = 0; p < k; ++p) {
+      const Source* from = a + i0 * row_stride + p * column_stride;
+      T* to = panels + p * R;
+      if (row_stride == 1 && valid == R) {
+        for (Index i = 0; i < R; ++i) to[i] = static_cast<T>(from[i]);
+      } else {
+        for (Index i = 0; i < valid; ++i) to[i] = static_cast<T>(from[i * row_stride]);
+        std::fill(to + valid, to + R, T(0));
+      }
+    }
+  }
+}
+
+// panels ← X (k × n), entry (p, j) at x[p * row_stride + j * column_stride], zero columns at the end.
+template <class T>
+void pack_right(Index k, Index n, const T* x, Index row_stride, Index column_stride, T* panels) {
+  constexpr Index C = Kernel<T>::columns;
+  for (Index j0 = 0; j0 < n; j0 += C, panels += C * k) {
+    const Index valid = std::min(C, n - j0);
+    const T* from = x + j0 * column_stride;
+    if (valid == C) {
+      for (Index p = 0; p < k; ++p)
+        for (Index j = 0; j < C; ++j) panels[p * C + j] = from[p * row_stride + j * column_stride];
+    } else {
+      for (Index p = 0; p < k; ++p)
+        for (Index j = 0; j < C; ++j)
+          panels[p * C + j] = j < valid ? from[p * row_stride + j * column_stride] : T(0);
+    }
+  }
+}
+
+enum class Update { assign, add, subtract };
+
+namespace detail {
+
+// One register block: c (rows × columns, leading dimension ldc) ← update(c, left · right).
+template <class T> inline void block_product(Index depth, const T* __restrict left,
+                                             const T* __restrict right, T* c, Index ldc, Index m,
+                                             Index n, Update update) {
+  using K = Kernel<T>;
+  using Vector = typename K::Vector;
+  Vector sum[K::columns][2] = {};
+  for (Index p = 0; p < depth; ++p, left += K::rows, right += K::columns) {
+    Vector a0, a1;
+    std::memcpy(&a0, left, sizeof(Vector));
+    std::memcpy(&a1, left + K::width, sizeof(Vector));
+#pragma GCC unroll 16
+    for (int j = 0; j < K::columns; ++j) {
+      sum[j][0] += a0 * right[j];
+      sum[j][1] += a1 * right[j];
+    }
+  }
+  const auto store = [&](T* to, const Vector* from) {
+    Vector v0, v1;
+    if (update == Update::assign) {
+      v0 = from[0];
+      v1 = from[1];
+    } else {
+      std::memcpy(&v0, to, sizeof(Vector));
+      std::memcpy(&v1, to + K::width, sizeof(Vector));
+      v0 = update == Update::add ? v0 + from[0] : v0 - from[0];
+      v1 = update == Update::add ? v1 + from[1] : v1 - from[1];
+    }
+    std::memcpy(to, &v0, sizeof(Vector));
+    std::memcpy(to + K::width, &v1, sizeof(Vector));
+  };
+  if (m == K::rows && n == K::columns) {
+#pragma GCC unroll 16
+    for (int j = 0; j < K::columns; ++j) store(c + j * ldc, sum[j]);
+  } else {
+    T column[K::rows];
+    for (Index j = 0; j < n; ++j) {
+      std::memcpy(column, c + j * ldc, static_cast<std::size_t>(m) * sizeof(T));
+      store(column, sum[j]);
+      std::memcpy(c + j * ldc, column, static_cast<std::size_t>(m) * sizeof(T));
+    }
+  }
+}
+
+}  // namespace detail
+
+// C (m × n, column-major, leading dimension ldc) ← update(C, A X) from packed panels.
+// With `lower`, blocks strictly above the diagonal are left out.
+template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right, T* c,
+                                 Index ldc, Update update, bool lower = false) {
+  using K = Kernel<T>;
+  for (Index p0 = 0; p0 < k; p0 += K::depth) {
+    const Index depth = std::min(K::depth, k - p0);
+    const Update here = p0 > 0 && update == Update::assign ? Update::add : update;
+    for (Index i = 0; i < m; i += K::rows) {
+      const Index last = lower ? std::min(n, i + K::rows) : n;
+      for (Index j = 0; j < last; j += K::columns)
+        detail::block_product(depth, left + i * k + p0 * K::rows, right + j * k + p0 * K::columns,
+                              c + i + j * ldc, ldc, std::min<Index>(K::rows, m - i),
+                              std::min<Index>(K::columns, n - j), here);
+    }
+  }
+}
+
+}  // namespace amcore

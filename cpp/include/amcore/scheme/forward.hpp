@@ -1,0 +1,77 @@
+// The forward pass: U_i = W_i V_{i−1} + b_i1ᵀ,  V_i = σ_i(U_i) [+ V_{i−1}],  V_0 = X.
+#pragma once
+
+#include <array>
+
+#include "amcore/linalg/gram.hpp"
+#include "amcore/scheme/scheme.hpp"
+
+namespace amcore {
+
+// out (out × t) ← W v + b1ᵀ with W packed; right: panels for v.
+template <class T>
+void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out, T* right) {
+  pack_right(layer.in, t, v, Index(1), layer.in, right);
+  multiply(layer.out, t, layer.in, packed, right, out, layer.out, Update::assign);
+  if (layer.b)
+    for (Index j = 0; j < t; ++j)
+      for (Index i = 0; i < layer.out; ++i) out[j * layer.out + i] += layer.b[i];
+}
+
+// One layer over all samples of the plan, into its U and V. Every value is a function of its sample alone.
+template <class T> void forward_layer(const Layer<T>& layer, const TilePlan& plan,
+                                      const T* previous, const T* packed,
+                                      const std::vector<Panels<T>>& panels, int threads) {
+  parallel_for(plan.chunks(), threads, [&](Index chunk, int thread) {
+    plan.for_each_tile(chunk, [&](Tile tile) {
+      const T* const x = previous + tile.begin * layer.in;
+      T* const u = layer.U + tile.begin * layer.out;
+      T* const v = layer.V + tile.begin * layer.out;
+      const Index size = tile.size * layer.out;
+      affine(layer, tile.size, packed, x, u, panels[static_cast<std::size_t>(thread)].right.data());
+      layer.activation->value(size, u, v);
+      if (layer.skip)
+        for (Index i = 0; i < size; ++i) v[i] += x[i];
+    });
+  });
+}
+
+// Outputs alone: out ← V_N for n samples X, a tile through all layers at a time.
+template <class T>
+void forward_pass(const std::vector<Layer<T>>& layers, Index n, const T* X, T* out, int threads) {
+  Index width = 0;
+  std::vector<Buffer<T>> packed;
+  for (const Layer<T>& layer : layers) {
+    width = std::max({width, layer.in, layer.out});
+    pack_left(layer.out, layer.in, layer.W, layer.in, Index(1),
+              packed.emplace_back(left_panels_size<T>(layer.out, layer.in)).data());
+  }
+  const auto bytes = static_cast<Index>(sizeof(T));
+  const TilePlan plan(n, width, bytes, 0, n * width * bytes);
+  const int team =
+      static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), plan.chunks()));
+  std::vector<std::array<Buffer<T>, 4>> scratch;  // right panels; two activations; preactivation
+  for (int thread = 0; thread < team; ++thread)
+    scratch.push_back({Buffer<T>(right_panels_size<T>(width, plan.tile())),
+                       Buffer<T>(width * plan.tile()), Buffer<T>(width * plan.tile()),
+                       Buffer<T>(width * plan.tile())});
+  parallel_for(plan.chunks(), team, [&](Index chunk, int thread) {
+    const auto& [right, first, second, u] = scratch[static_cast<std::size_t>(thread)];
+    plan.for_each_tile(chunk, [&](Tile tile) {
+      const T* v = X + tile.begin * layers[0].in;
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        const Layer<T>& layer = layers[i];
+        const Index size = tile.size * layer.out;
+        T* const next =
+            i + 1 == layers.size() ? out + tile.begin * layer.out : (i % 2 ? second : first).data();
+        affine(layer, tile.size, packed[i].data(), v, u.data(), right.data());
+        layer.activation->value(size, u.data(), next);
+        if (layer.skip)
+          for (Index k = 0; k < size; ++k) next[k] += v[k];
+        v = next;
+      }
+    });
+  });
+}
+
+}  // namespace amcore

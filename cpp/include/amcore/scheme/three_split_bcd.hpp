@@ -1,0 +1,589 @@
+// Three-splitting block coordinate descent, with or without skip connections:
+//
+//   f(W, U, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖² + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i1ᵀ‖²
+//
+// A sweep minimises over V_N, U_N, W_N, then V_i, U_i, W_i for i = N−1, …, 1, always with the newest values,
+// with a proximal weight α on V_N, U_i and (W_i, b_i) (none on U_N where σ_N is the identity).
+// Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and (6).
+//
+// Everything per sample between two weight updates is one pass over tiles of samples: pass N does V_N and U_N,
+// pass i does V_i and U_i and collects the sums for W_i; pass 0 takes the residual of layer 1. An array of the
+// state is read and written once a pass. What is final only after V_{i−1} is known (the residual of layer i, and
+// with a skip connection its fit) is measured in pass i−1.
+//
+// The state is all there is between two sweeps: nothing is cached that a change of the arrays would outdate,
+// except the Gram matrix of the input.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+
+#include "amcore/block/hidden.hpp"
+#include "amcore/block/output.hpp"
+#include "amcore/block/preactivation.hpp"
+#include "amcore/scheme/forward.hpp"
+
+namespace amcore {
+
+template <class T> class ThreeSplitBCD final : public Scheme {
+ public:
+  struct Options {
+    double loss_weight;              // c
+    std::vector<double> gamma, rho;  // one per layer
+    double alpha;
+    int threads;  // 0: as many as the runtime gives
+  };
+
+  ThreeSplitBCD(Index samples, const T* X, const T* Y, std::vector<Layer<T>> layers,
+                const Loss<T>& loss, Options options, Reducer& reducer)
+      : layers_(std::move(layers)),
+        X_(X),
+        Y_(Y),
+        loss_(loss),
+        options_(std::move(options)),
+        reducer_(reducer),
+        plan_(make_plan(samples, layers_)),
+        threads_(threads_for(samples)) {
+    Index width = 0, out = 0, in = 0, cross = 0, hidden_out = 0, hidden_in = 0, late = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Layer<T>& layer = layers_[i];
+      width = std::max({width, layer.in, layer.out});
+      out = std::max(out, layer.out);
+      in = std::max(in, layer.in);
+      cross = std::max(cross, layer.in * layer.out);
+      if (i > 0) {
+        hidden_out = std::max(hidden_out, layer.out);
+        hidden_in = std::max(hidden_in, layer.in);
+      }
+      if (is_late(i)) late = std::max(late, layer.out);
+    }
+    sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
+    gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
+    input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
+    weight_ = WeightBlock<T>(out, in);
+    hidden_ = HiddenBlock<T>(std::max<Index>(1, hidden_out), std::max<Index>(1, hidden_in));
+    packed_ = Buffer<T>(left_panels_size<T>(out, in));
+    gradient_ = Buffer<T>(cross);
+    carry_ = Buffer<T>(late * samples);
+    tallies_ = Buffer<Tally>(plan_.chunks());
+    for (int thread = 0; thread < threads_; ++thread) {
+      panels_.emplace_back(width, plan_.tile());
+      scratch_.emplace_back(width * plan_.tile());
+    }
+    double total = static_cast<double>(samples);
+    reducer_.add(&total, 1);
+    total_samples_ = total;
+    name_report();
+  }
+
+  void forward() override {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      pack_weights(i);
+      forward_layer(layers_[i], plan_, previous(i), packed_.data(), panels_, threads_);
+      const Index size = layers_[i].out * plan_.samples();
+      if (!all_finite(size, layers_[i].U) || !all_finite(size, layers_[i].V))
+        throw NumericalError("the forward pass is not finite", static_cast<int>(i) + 1, "V");
+    }
+  }
+
+  const Report& sweep(bool measure) override {
+    const std::size_t N = layers_.size();
+    measurement_.assign(N, {});
+    loss_value_ = 0;
+    seconds_ = {};
+    for (std::size_t i = N; i-- > 0;) {
+      timed(Phase::factor, [&] { prepare_pass(i); });
+      timed(Phase::pass, [&] { update_pass(i, measure); });
+      timed(Phase::weight, [&] { weight_update(i); });
+    }
+    timed(Phase::factor, [&] { pack_weights(0); });
+    timed(Phase::pass, [&] { closing_pass(measure); });
+    return fill_report(measure, true);
+  }
+
+  const Report& measure() override {
+    const std::size_t N = layers_.size();
+    measurement_.assign(N, {});
+    loss_value_ = 0;
+    seconds_ = {};
+    for (std::size_t i = 0; i < N; ++i) timed(Phase::pass, [&] { measuring_pass(i); });
+    return fill_report(true, false);
+  }
+
+ private:
+  // Sums over samples of one pass; the names say of which layer: here = i, above = i + 1.
+  enum Sum : std::size_t {
+    loss,
+    fit_here,
+    fit_above,
+    linear_above,
+    distance_u_above,
+    distance_v_here,
+    distance_v_above,
+    step_v,
+    step_u,
+    decrease_v,
+    decrease_u,
+    count
+  };
+  struct Tally : std::array<double, Sum::count> {};
+  struct Measurement {
+    double regularizer = 0, fit = 0, linear = 0;            // parts of the objective
+    double distance_w = 0, distance_u = 0, distance_v = 0;  // squared
+    double step_w = 0, step_u = 0, step_v = 0;              // squared
+    double decrease = 0;
+  };
+  enum class Phase : std::size_t { pass, factor, weight, count };
+
+  // Scratch of one thread: nine arrays of a tile.
+  struct Scratch {
+    explicit Scratch(Index size) {
+      for (auto& buffer : buffers) buffer = Buffer<T>(size);
+    }
+    std::array<Buffer<T>, 9> buffers;
+  };
+
+  static TilePlan make_plan(Index samples, const std::vector<Layer<T>>& layers) {
+    Index width = 0, partial = 0, state = layers[0].in;
+    for (const Layer<T>& layer : layers) {
+      width = std::max({width, layer.in, layer.out});
+      partial = std::max(partial, layer.in * (layer.in + 2 * layer.out));
+      state += 2 * layer.out;
+    }
+    const auto bytes = static_cast<Index>(sizeof(T));
+    return {samples, width, bytes, partial * bytes, state * samples * bytes};
+  }
+
+  int threads_for(Index samples) const {
+    double flops = 0;
+    for (const Layer<T>& layer : layers_)
+      flops += 9.0 * static_cast<double>(samples * layer.in * layer.out);
+    constexpr double worth_a_team = 4e6;
+    const int wanted = options_.threads > 0 ? options_.threads : max_threads();
+    return flops < worth_a_team ? 1 : std::min<int>(wanted, static_cast<int>(plan_.chunks()));
+  }
+
+  // Is the fit of layer i final only in the pass below?
+  bool is_late(std::size_t i) const { return layers_[i].skip && i > 0; }
+  const T* previous(std::size_t i) const { return i == 0 ? X_ : layers_[i - 1].V; }
+  double alpha_u(std::size_t i) const {
+    return i + 1 == layers_.size() && layers_[i].activation->is_identity() ? 0 : options_.alpha;
+  }
+  void pack_weights(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    pack_left(l.out, l.in, l.W, l.in, Index(1), packed_.data());
+  }
+
+  void prepare_pass(std::size_t i) {
+    pack_weights(i);
+    if (i + 1 < layers_.size()) {
+      const Layer<T>& above = layers_[i + 1];
+      hidden_.prepare(above.out, above.in, above.W, pull(i), options_.rho[i + 1],
+                      static_cast<int>(i) + 1, threads_);
+    }
+  }
+  // The weight on ‖V_i − S‖²: γ_i, and γ_{i+1} where layer i+1 has a skip connection.
+  double pull(std::size_t i) const {
+    return options_.gamma[i] + (layers_[i + 1].skip ? options_.gamma[i + 1] : 0);
+  }
+
+  // V_i and U_i of every sample, the sums for W_i, and what becomes final of layer i+1.
+  void update_pass(std::size_t i, bool measure) {
+    const bool top = i + 1 == layers_.size();
+    const Layer<T>& here = layers_[i];
+    const bool gram = i > 0 || !input_moments_ready_;
+    sums_.begin(here.out, here.in, gram, plan_.samples(), previous(i), threads_, reducer_);
+    if (!top && measure)
+      gradient_sums_.begin(layers_[i + 1].out, layers_[i + 1].in, false, plan_.samples(), here.V,
+                           threads_, reducer_);
+
+    std::atomic<const char*> failed{nullptr};
+    for_each_tile(
+        [&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
+          if (failed.load(std::memory_order_relaxed)) return;
+          const char* const block = update_tile(i, measure, chunk, tile, tally, scratch, panels);
+          if (block) failed.store(block, std::memory_order_relaxed);
+        });
+    if (const char* const block = failed.load())
+      throw NumericalError("the update is not finite", static_cast<int>(i) + 1, block);
+
+    const Tally tally = total_tally();
+    Measurement& m = measurement_[i];
+    m.fit += tally[fit_here];
+    m.distance_v += tally[distance_v_here];
+    m.step_v = tally[step_v];
+    m.step_u = tally[step_u];
+    m.decrease += tally[decrease_v] + tally[decrease_u];
+    loss_value_ += tally[loss];
+    if (!top) finish_above(i + 1, tally, measure);
+
+    sums_.reduce(threads_, reducer_);
+    if (i == 0 && gram) {
+      const Index in = here.in;
+      const Moments<T> moments = sums_.moments();
+      std::copy_n(moments.gram, in * in, input_moments_.data());
+      std::copy_n(moments.sum, in, input_moments_.data() + in * in);
+      input_moments_ready_ = true;
+    }
+  }
+
+  // What a pass over V_i has found out about layer i+1, now final.
+  void finish_above(std::size_t above, const Tally& tally, bool measure) {
+    Measurement& m = measurement_[above];
+    m.linear = tally[linear_above];
+    m.fit += tally[fit_above];
+    m.distance_u = tally[distance_u_above];
+    m.distance_v += tally[distance_v_above];
+    if (measure) m.distance_w = weight_distance(above);
+  }
+
+  // One tile of pass i; returns the block whose values are not finite, before they are written.
+  const char* update_tile(std::size_t i, bool measure, Index chunk, Tile tile, Tally& tally,
+                          const Scratch& scratch, const Panels<T>& panels) {
+    const bool top = i + 1 == layers_.size(), late = is_late(i);
+    const Layer<T>& here = layers_[i];
+    const Index t = tile.size, size = t * here.out;
+    const double gamma = options_.gamma[i], rho = options_.rho[i], alpha = options_.alpha;
+    const T* const v_below = previous(i) + tile.begin * here.in;
+    T* const U = here.U + tile.begin * here.out;
+    T* const V = here.V + tile.begin * here.out;
+    const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
+    T *const sigma = array(0), *const s = array(1), *const v = array(2), *const step = array(3);
+
+    // S = σ(U) [+ V_{i−1}]
+    here.activation->value(size, U, sigma);
+    std::copy_n(sigma, size, s);
+    if (here.skip)
+      for (Index k = 0; k < size; ++k) s[k] += v_below[k];
+
+    if (top) {
+      const T* const y = Y_ + tile.begin * here.out;
+      output_update(here.out, t, loss_, options_.loss_weight, y, s, V, gamma, alpha, array(4), v);
+      if (!all_finite(size, v)) return "V";
+      if (measure) {
+        const BlockStep moved =
+            output_step(here.out, t, loss_, options_.loss_weight, y, s, V, v, gamma);
+        tally[step_v] += moved.squared_step;
+        tally[decrease_v] += moved.decrease;
+      }
+      tally[loss] += options_.loss_weight * loss_.value(here.out, t, v, y);
+    } else {
+      const Layer<T>& above = layers_[i + 1];
+      const Index size_above = t * above.out;
+      const double gamma_above = options_.gamma[i + 1], rho_above = options_.rho[i + 1];
+      const T* const u_above = above.U + tile.begin * above.out;
+      const T* const v_above = above.V + tile.begin * above.out;
+      T *const residual = array(4), *const fit = array(5), *const left = array(6),
+               *const right = array(7);
+      for (Index j = 0; j < t; ++j)
+        for (Index k = 0; k < above.out; ++k) {
+          const Index at = j * above.out + k;
+          residual[at] = above.b ? u_above[at] - above.b[k] : u_above[at];
+        }
+      if (measure || above.skip) {  // V_{i+1} − σ(U_{i+1})
+        above.activation->value(size_above, u_above, fit);
+        for (Index k = 0; k < size_above; ++k) fit[k] = v_above[k] - fit[k];
+      }
+      if (above.skip) {  // S ← (γ_i S + γ_{i+1}(V_{i+1} − σ(U_{i+1})))/(γ_i + γ_{i+1})
+        const T share = static_cast<T>(gamma_above / pull(i));
+        for (Index k = 0; k < size; ++k) s[k] += share * (fit[k] - s[k]);
+      }
+      hidden_.update(t, s, residual, v, panels.right.data());
+      if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
+      tally[linear_above] += rho_above / 2 * sum_of_squares(size_above, residual);
+      if (measure) {
+        for (Index k = 0; k < size; ++k) step[k] = v[k] - V[k];
+        const double squared = sum_of_squares(size, step);
+        hidden_.apply(t, step, left, panels.right.data());
+        tally[step_v] += squared;
+        tally[decrease_v] +=
+            pull(i) / 2 * squared + rho_above / 2 * sum_of_squares(size_above, left);
+        gradient_sums_.add(chunk, t, residual, v, panels);
+      }
+      if (above.skip) {
+        for (Index k = 0; k < size_above; ++k) fit[k] -= v[k];
+        tally[fit_above] += gamma_above / 2 * sum_of_squares(size_above, fit);
+      }
+      if (measure) {
+        tally[distance_u_above] += u_distance(i + 1, tile, fit, residual, left, right);
+        if (is_late(i + 1)) tally[distance_v_above] += late_distance(i + 1, tile, fit, step);
+      }
+    }
+
+    // U_i against its target V_i [− V_{i−1}], from P_i = W_i V_{i−1} + b_i
+    T *const p = array(4), *const target = array(5), *const z = array(6), *const u = array(7),
+             *const delta = array(8);
+    affine(here, t, packed_.data(), v_below, p, panels.right.data());
+    std::copy_n(v, size, target);
+    if (here.skip)
+      for (Index k = 0; k < size; ++k) target[k] -= v_below[k];
+    preactivation_update(size, *here.activation, target, p, U, gamma, rho, alpha_u(i), z, u);
+    if (!all_finite(size, u) || !all_finite(size, p)) return "U";
+    if (measure) {
+      here.activation->difference(size, u, U, delta);
+      const BlockStep moved = preactivation_step(size, target, p, U, u, sigma, delta, gamma, rho);
+      tally[step_u] += moved.squared_step;
+      tally[decrease_u] += moved.decrease;
+    }
+    if (!late) {
+      here.activation->value(size, u, z);
+      for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
+      tally[fit_here] += gamma / 2 * sum_of_squares(size, z);
+      if (measure && top) {
+        const T* const y = Y_ + tile.begin * here.out;
+        tally[distance_v_here] +=
+            loss_.squared_distance(here.out, t, v, y, z, gamma, options_.loss_weight);
+      } else if (measure) {
+        // V_i was optimal for the old σ(U_i): its gradient is γ(σ(Uᵏ) − σ(Uᵏ⁺¹)).
+        tally[distance_v_here] += gamma * gamma * sum_of_squares(size, delta);
+      }
+    } else if (measure && !top) {
+      T* const carry =
+          carry_.data() + tile.begin * here.out;  // σ(Uᵏ⁺¹) − σ(Uᵏ), until V_{i−1} is known
+      std::copy_n(delta, size, carry);
+    }
+
+    std::copy_n(v, size, V);
+    std::copy_n(u, size, U);
+    for (Index k = 0; k < size; ++k) p[k] = u[k] - p[k];
+    sums_.add(chunk, t, p, v_below, panels);
+    return nullptr;
+  }
+
+  // dist² of V_i of a layer with a skip connection, once V_{i−1} has moved by `step` to its final value;
+  // fit = V_i − V_{i−1} − σ(U_i).
+  double late_distance(std::size_t i, Tile tile, const T* fit, const T* step) const {
+    const Layer<T>& layer = layers_[i];
+    const Index size = tile.size * layer.out;
+    const double gamma = options_.gamma[i];
+    if (i + 1 == layers_.size()) {
+      const T* const v = layer.V + tile.begin * layer.out;
+      const T* const y = Y_ + tile.begin * layer.out;
+      return loss_.squared_distance(layer.out, tile.size, v, y, fit, gamma, options_.loss_weight);
+    }
+    const T* const carry = carry_.data() + tile.begin * layer.out;
+    return gamma * gamma *
+           sum(size, [&](Index k) { return square(static_cast<double>(carry[k]) + step[k]); });
+  }
+
+  void weight_update(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    Moments<T> moments = sums_.moments();
+    if (i == 0)
+      moments = {input_moments_.data(), input_moments_.data() + l.in * l.in, moments.shift};
+    const BlockStep moved =
+        weight_.update(l.W, l.b, moments, sums_, total_samples_, options_.rho[i], options_.alpha,
+                       l.regularizer->ridge(), static_cast<int>(i) + 1, threads_);
+    Measurement& m = measurement_[i];
+    m.step_w = moved.squared_step;
+    m.decrease += moved.decrease;
+    m.regularizer = l.regularizer->value(l.in * l.out, l.W);
+  }
+
+  // The residual of layer 1, final since W_1 is.
+  void closing_pass(bool measure) {
+    const Layer<T>& l = layers_[0];
+    for_each_tile(
+        [&](Index, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
+          const Index t = tile.size, size = t * l.out;
+          const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
+          T *const residual = array(0), *const fit = array(1);
+          residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, panels);
+          tally[linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
+          if (measure)
+            tally[distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
+        });
+    const Tally tally = total_tally();
+    Measurement& m = measurement_[0];
+    m.linear = tally[linear_above];
+    m.distance_u = tally[distance_u_above];
+    // W_1 was the last block to move: its gradient is −αΔ.
+    m.distance_w = square(options_.alpha) * m.step_w;
+  }
+
+  // Everything about layer i at the state as it is.
+  void measuring_pass(std::size_t i) {
+    const bool top = i + 1 == layers_.size();
+    const Layer<T>& here = layers_[i];
+    pack_weights(i);
+    if (!top) hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
+    gradient_sums_.begin(here.out, here.in, false, plan_.samples(), previous(i), threads_,
+                         reducer_);
+    for_each_tile([&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch,
+                      const Panels<T>& panels) {
+      const Index t = tile.size, size = t * here.out;
+      const T* const v = here.V + tile.begin * here.out;
+      const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
+      T *const residual = array(0), *const fit = array(1);
+      residual_and_fit(i, tile, packed_.data(), residual, fit, panels);
+      tally[fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
+      tally[linear_above] += options_.rho[i] / 2 * sum_of_squares(size, residual);
+      tally[distance_u_above] += u_distance(i, tile, fit, residual, array(2), array(3));
+      gradient_sums_.add(chunk, t, residual, previous(i) + tile.begin * here.in, panels);
+      if (top) {
+        const T* const y = Y_ + tile.begin * here.out;
+        tally[loss] += options_.loss_weight * loss_.value(here.out, t, v, y);
+        tally[distance_v_here] +=
+            loss_.squared_distance(here.out, t, v, y, fit, options_.gamma[i], options_.loss_weight);
+      } else {
+        // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
+        T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
+        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, panels);
+        hidden_.apply_transposed(t, above, pulled, panels.right.data());
+        const double gamma = options_.gamma[i], rho = options_.rho[i + 1];
+        const double gamma_above = layers_[i + 1].skip ? options_.gamma[i + 1] : 0;
+        tally[distance_v_here] += sum(size, [&](Index k) {
+          return square(gamma * fit[k] - rho * pulled[k] -
+                        (gamma_above > 0 ? gamma_above * fit_above_[k] : 0));
+        });
+      }
+    });
+    const Tally tally = total_tally();
+    Measurement& m = measurement_[i];
+    m.fit = tally[fit_here];
+    m.linear = tally[linear_above];
+    m.distance_u = tally[distance_u_above];
+    m.distance_v = tally[distance_v_here];
+    m.distance_w = weight_distance(i);
+    m.regularizer = here.regularizer->value(here.in * here.out, here.W);
+    loss_value_ += tally[loss];
+  }
+
+  // residual ← U_i − b_i1ᵀ − W_i V_{i−1};  fit (unless null) ← V_i [− V_{i−1}] − σ(U_i)
+  void residual_and_fit(std::size_t i, Tile tile, const T* packed, T* residual, T* fit,
+                        const Panels<T>& panels) const {
+    const Layer<T>& l = layers_[i];
+    const Index size = tile.size * l.out;
+    const T* const below = previous(i) + tile.begin * l.in;
+    const T* const u = l.U + tile.begin * l.out;
+    const T* const v = l.V + tile.begin * l.out;
+    affine(l, tile.size, packed, below, residual, panels.right.data());
+    for (Index k = 0; k < size; ++k) residual[k] = u[k] - residual[k];
+    if (!fit) return;
+    l.activation->value(size, u, fit);
+    for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
+    if (l.skip)
+      for (Index k = 0; k < size; ++k) fit[k] -= below[k];
+  }
+
+  double u_distance(std::size_t i, Tile tile, const T* fit, const T* residual, T* left,
+                    T* right) const {
+    const Layer<T>& l = layers_[i];
+    const Index size = tile.size * l.out;
+    const T* const u = l.U + tile.begin * l.out;
+    l.activation->derivative(size, u, Side::left, left);
+    l.activation->derivative(size, u, Side::right, right);
+    return preactivation_distance(size, fit, residual, left, right, options_.gamma[i],
+                                  options_.rho[i]);
+  }
+
+  // dist²(0, ∂_{(W_i, b_i)} f) from the sums of E_i V_{i−1}ᵀ.
+  double weight_distance(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    gradient_sums_.reduce(threads_, reducer_);
+    const double rho = options_.rho[i];
+    for (Index r = 0; r < l.out; ++r)
+      for (Index j = 0; j < l.in; ++j)
+        gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
+    double squared = l.regularizer->squared_distance(l.in * l.out, l.W, gradient_.data());
+    if (l.b) squared += square(rho) * sum_of_squares(l.out, gradient_sums_.sum_r());
+    return squared;
+  }
+
+  template <class Body> void for_each_tile(Body&& body) {
+    parallel_for(plan_.chunks(), threads_, [&](Index chunk, int thread) {
+      Tally& tally = tallies_.data()[chunk];
+      tally = {};
+      const Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
+      const Panels<T>& panels = panels_[static_cast<std::size_t>(thread)];
+      plan_.for_each_tile(chunk, [&](Tile tile) { body(chunk, tile, tally, scratch, panels); });
+    });
+  }
+
+  Tally total_tally() {
+    Tally total{};
+    for (Index chunk = 0; chunk < plan_.chunks(); ++chunk)
+      for (std::size_t k = 0; k < total.size(); ++k) total[k] += tallies_.data()[chunk][k];
+    reducer_.add(total.data(), static_cast<Index>(total.size()));
+    return total;
+  }
+
+  template <class Body> void timed(Phase phase, Body&& body) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    seconds_[static_cast<std::size_t>(phase)] += elapsed.count();
+  }
+
+  void name_report() {
+    const auto number = [](std::size_t i) { return std::to_string(i + 1); };
+    report_.parts = {{"loss", 0}, {"weight_regularizer", 0}};
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      report_.parts.emplace_back("activation" + number(i), 0);
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      report_.parts.emplace_back("linear" + number(i), 0);
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      for (const char* variable : {"W", "U", "V"})
+        report_.distance.emplace_back(variable + number(i), 0);
+    report_.step_norm = report_.distance;
+    report_.seconds = {{"pass", 0}, {"factor", 0}, {"weight", 0}};
+  }
+
+  const Report& fill_report(bool measured, bool swept) {
+    constexpr double unmeasured = std::numeric_limits<double>::quiet_NaN();
+    const std::size_t N = layers_.size();
+    Report& r = report_;
+    r.objective = r.parts[0].second = loss_value_;
+    r.parts[1].second = 0;
+    double squared_distance = 0, decrease = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      const Measurement& m = measurement_[i];
+      r.parts[1].second += m.regularizer;
+      r.parts[2 + i].second = m.fit;
+      r.parts[2 + N + i].second = m.linear;
+      r.objective += m.regularizer + m.fit + m.linear;
+      const std::array distances{m.distance_w, m.distance_u, m.distance_v},
+          steps{m.step_w, m.step_u, m.step_v};
+      for (std::size_t k = 0; k < 3; ++k) {
+        r.distance[3 * i + k].second = measured ? std::sqrt(distances[k]) : unmeasured;
+        r.step_norm[3 * i + k].second = measured && swept ? std::sqrt(steps[k]) : unmeasured;
+        squared_distance += distances[k];
+      }
+      decrease += m.decrease;
+    }
+    r.subgradient_distance = measured ? std::sqrt(squared_distance) : unmeasured;
+    r.decrease = measured && swept ? decrease : unmeasured;
+    for (std::size_t k = 0; k < seconds_.size(); ++k) r.seconds[k].second = seconds_[k];
+    if (!std::isfinite(r.objective))
+      throw NumericalError("the objective is not finite", static_cast<int>(N), "V");
+    return r;
+  }
+
+  std::vector<Layer<T>> layers_;
+  const T* X_;
+  const T* Y_;
+  const Loss<T>& loss_;
+  Options options_;
+  Reducer& reducer_;
+  TilePlan plan_;
+  int threads_;
+  double total_samples_ = 0;  // over all processes
+
+  SampleSums<T> sums_, gradient_sums_;  // of the weight update; of the gradient of the weights
+  Buffer<T> input_moments_;             // of X, once
+  bool input_moments_ready_ = false;
+  WeightBlock<T> weight_;
+  HiddenBlock<T> hidden_;
+  Buffer<T> packed_, gradient_, carry_;
+  Buffer<Tally> tallies_;
+  std::vector<Panels<T>> panels_;  // one per thread
+  std::vector<Scratch> scratch_;   // one per thread
+
+  std::vector<Measurement> measurement_;
+  double loss_value_ = 0;
+  Report report_;
+  std::array<double, static_cast<std::size_t>(Phase::count)> seconds_{};
+};
+
+}  // namespace amcore

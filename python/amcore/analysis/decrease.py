@@ -1,0 +1,279 @@
+"""Sufficient decrease along a trace: condition A1 of Xu, Bao, Xing (2022)."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, SupportsIndex, overload
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from amcore.trace import Trace
+
+__all__ = ["SufficientDecrease", "Verdict", "remaining_decrease", "sufficient_decrease"]
+
+Array = NDArray[np.float64]
+
+# Fewer checked sweeps than this from k₀ on decide nothing.
+MIN_CHECKED = 10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trace says about a condition, and why.
+
+    Attributes
+    ----------
+    verdict
+        "holds", "fails" or "undecided".
+    reason
+        One sentence with the numbers behind it.
+    """
+
+    verdict: Literal["holds", "fails", "undecided"]
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain data."""
+        return {"verdict": self.verdict, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class SufficientDecrease:
+    """Condition A1 with a given j along a trace: c₁ g_{k+j}² ≤ f_k − f_{k+j} for all k ≥ k₀.
+
+    Attributes
+    ----------
+    j
+        The number of sweeps the decrease is taken over.
+    constant
+        The largest c₁ from `k0` on; None if there is none.
+    k0
+        The smallest k₀ for which `constant` is positive; None if there is none.
+    attained_at
+        The sweep k at which the ratio (f_k − f_{k+j}) / g_{k+j}² is `constant`.
+    violations
+        The share of the checked sweeps at which f_k < f_{k+j} by more than rounding.
+    last_violation
+        The last such sweep; None if there is none.
+    checked
+        How many sweeps k were checked.
+    below_floor
+        How many were left out because rounding hides whether f fell, or what g_{k+j} is.
+    stalled
+        How many of those tell nevertheless that no constant as large as `constant` can hold there:
+        f is flat while g_{k+j} is not small.
+    unmeasured
+        How many were left out because g_{k+j} was not measured.
+    ratio : (max(0, K - j + 1),)
+        The ratio for each k, NaN where it was left out.
+    """
+
+    j: int
+    constant: float | None
+    k0: int | None
+    attained_at: int | None
+    violations: float
+    last_violation: int | None
+    checked: int
+    below_floor: int
+    stalled: int
+    unmeasured: int
+    ratio: Array = field(repr=False, compare=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether A1 holds with this j on the trace."""
+        j, checked = self.j, self.checked
+        if checked == 0 and self.unmeasured > 0:
+            return Verdict("undecided", "dist(0, ∂f) was not measured")
+        if checked < MIN_CHECKED:
+            return Verdict(
+                "undecided",
+                f"only {checked} sweep{'' if checked == 1 else 's'} could be checked,"
+                f" at least {MIN_CHECKED} are needed",
+            )
+        if self.constant is None or self.k0 is None:
+            return Verdict(
+                "fails",
+                f"f rises over j = {j} at {self.violations:.1%} of the checked sweeps,"
+                f" up to the last of them, sweep {self.last_violation}",
+            )
+        after = self.k0 + np.flatnonzero(~np.isnan(self.ratio[self.k0 :]))
+        later = after.size
+        if 2 * later < checked:
+            return Verdict(
+                "fails",
+                f"f rises over j = {j} at {self.violations:.1%} of the checked sweeps,"
+                f" as late as sweep {self.last_violation}",
+            )
+        if later < MIN_CHECKED:
+            return Verdict(
+                "undecided",
+                f"only {later} sweep{'' if later == 1 else 's'} could be checked after the last"
+                f" violation, at sweep {self.last_violation}; at least {MIN_CHECKED} are needed",
+            )
+        if self.stalled:
+            return Verdict(
+                "undecided",
+                f"at {self.stalled} sweeps f is flat to rounding while dist(0, ∂f) is not small:"
+                f" c₁ = {self.constant:.3g} does not hold there, a smaller constant might",
+            )
+        start = "from the start" if self.k0 == 0 else f"from sweep {self.k0} on"
+        still = ", still falling at the last" if self.attained_at == after[-1] else ""
+        return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}{still}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data, without the ratios."""
+        numbers = {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
+        return numbers | self.verdict.to_dict()
+
+
+def remaining_decrease(trace: Trace) -> Array:
+    """Return f_k − f_K for every k, as sums of the decreases.
+
+    Where the trace has accurate decreases this stays meaningful far below the rounding of f.
+
+    Parameters
+    ----------
+    trace
+        A trace of K sweeps.
+
+    Returns
+    -------
+    remaining : (K + 1,)
+        The sums from the last sweep backwards, smallest terms first on a converging run.
+    """
+    return np.concatenate([np.cumsum(trace.decrease[::-1])[::-1], [0.0]])
+
+
+def rounding_floor(trace: Trace) -> Array:
+    """Return how much rounding can change the decrease of each sweep, shape (K,).
+
+    A difference of objectives is off by a few ε|f|. A decrease that is accurate relative to the
+    steps is off by what rounding the state does to f at a point where f is stationary in each
+    block, which is of second order: a few ε²|f|.
+    """
+    f = np.abs(trace.objective)
+    scale = np.maximum(f[:-1], f[1:])
+    few = 8.0 * float(np.finfo(trace.dtype).eps)
+    accurate = trace.accurate_decrease & np.isfinite(trace.subgradient_distance[1:])
+    return np.where(accurate, few**2 * scale, few * scale)
+
+
+@overload
+def sufficient_decrease(trace: Trace, j: SupportsIndex = ...) -> SufficientDecrease: ...
+@overload
+def sufficient_decrease(trace: Trace, j: Sequence[int]) -> list[SufficientDecrease]: ...
+def sufficient_decrease(
+    trace: Trace, j: SupportsIndex | Sequence[int] = 1
+) -> SufficientDecrease | list[SufficientDecrease]:
+    """Measure condition A1 on a trace: c₁ g_{k+j}² ≤ f_k − f_{k+j} for all k ≥ k₀.
+
+    Here g_k = dist(0, ∂f(X_k)). The decreases are the accurate ones of the trace where it has
+    them, differences of objectives otherwise. Sweeps whose decrease rounding hides are left out
+    and counted, never called violations.
+
+    Parameters
+    ----------
+    trace
+        The run.
+    j
+        The number of sweeps to take the decrease over, or several such numbers.
+
+    Returns
+    -------
+    SufficientDecrease or list of SufficientDecrease
+        One for each j asked for, a list if `j` is a sequence.
+
+    Raises
+    ------
+    TypeError
+        If `trace` is not a trace or `j` not an integer.
+    ValueError
+        If the trace is empty or `j` is less than 1.
+
+    References
+    ----------
+    Xu, Bao, Xing (2022), assumption (A1).
+
+    Examples
+    --------
+    Gradient descent with step 1/4 on x² satisfies A1 with c₁ = 3/4:
+
+    >>> x = 0.5 ** np.arange(20)
+    >>> trace = Trace.from_arrays(x**2, subgradient_distance=2 * x)
+    >>> result = sufficient_decrease(trace, j=1)
+    >>> result.constant, result.k0, result.violations
+    (0.75, 0, 0.0)
+    """
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must be an amcore.Trace, got {type(trace).__name__}")
+    if trace.objective.size == 0:
+        raise ValueError("trace is empty")
+    if isinstance(j, Sequence):
+        return [_sufficient_decrease(trace, _steps(each)) for each in j]
+    return _sufficient_decrease(trace, _steps(j))
+
+
+def _steps(j: Any) -> int:
+    """Return j as an integer of at least 1."""
+    if isinstance(j, bool) or not hasattr(j, "__index__"):
+        raise TypeError(f"j must be an integer, got {j!r}")
+    if operator.index(j) < 1:
+        raise ValueError(f"j must be at least 1, got {j}")
+    return operator.index(j)
+
+
+def _sufficient_decrease(trace: Trace, j: int) -> SufficientDecrease:
+    g = trace.subgradient_distance[j:]
+    decrease = _sums(trace.decrease, j)
+    floor = _sums(rounding_floor(trace), j)
+
+    measured = np.isfinite(g) & np.isfinite(decrease)
+    # a distance is a sum of terms of the size of the largest one, so it is known to a few ε of it
+    few = 8.0 * float(np.finfo(trace.dtype).eps)
+    resolved = g > few * np.max(
+        trace.subgradient_distance, initial=0.0, where=np.isfinite(trace.subgradient_distance)
+    )
+    visible = (decrease < -floor) | ((decrease > floor) & resolved)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.where(measured & visible, decrease / g**2, np.nan)
+    checked = np.flatnonzero(~np.isnan(ratio))
+    violated = np.flatnonzero(ratio < 0)
+
+    last_violation = int(violated[-1]) if violated.size else None
+    after = checked[checked > (-1 if last_violation is None else last_violation)]
+    attained_at = int(after[np.argmin(ratio[after])]) if after.size else None
+    constant = None if attained_at is None else float(ratio[attained_at])
+    k0 = None if attained_at is None else 0 if last_violation is None else last_violation + 1
+
+    hidden = measured & ~visible
+    # where even the largest decrease that the rounding of f itself allows is too small for c₁
+    most = decrease + few * j * np.abs(trace.objective[j:])
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        stalled = hidden & (most / g**2 < (0.0 if constant is None else constant))
+    return SufficientDecrease(
+        j=j,
+        constant=constant,
+        k0=k0,
+        attained_at=attained_at,
+        violations=violated.size / checked.size if checked.size else 0.0,
+        last_violation=last_violation,
+        checked=checked.size,
+        below_floor=int(np.count_nonzero(hidden)),
+        stalled=int(np.count_nonzero(stalled)),
+        unmeasured=int(np.count_nonzero(~measured)),
+        ratio=ratio,
+    )
+
+
+def _sums(values: Array, j: int) -> Array:
+    """Return the sums of j successive values."""
+    if values.size < j:
+        return np.empty(0)
+    sums: Array = sliding_window_view(values, j).sum(axis=1)
+    return sums

@@ -1,0 +1,150 @@
+"""The picture of a certificate. Matplotlib is imported on use and no global state is touched."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from amcore.analysis.decrease import remaining_decrease
+from amcore.trace import atomic_write
+
+if TYPE_CHECKING:
+    from amcore.analysis.certificate import Certificate
+
+__all__ = ["plot_certificate"]
+
+# Okabe and Ito's palette, ordered from dark to light: told apart by every kind of colour vision,
+# and in greyscale by lightness, dash and marker.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    {"color": "#D55E00", "linestyle": "--", "marker": "s"},
+    {"color": "#56B4E9", "linestyle": "-.", "marker": "^"},
+    {"color": "#E69F00", "linestyle": ":", "marker": "D"},
+)
+_SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> None:
+    """Draw objective, distance and decrease ratio of a certified run into a file.
+
+    Parameters
+    ----------
+    certificate
+        What `certify` returned.
+    path
+        The file to write; its suffix is the format: .png, .pdf or .svg.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    ValueError
+        If the suffix is not one of these.
+    OSError
+        If the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"path must end in {', '.join(_SUFFIXES)}, got {Path(path).name!r}")
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "plots need matplotlib: pip install 'amcore[plot]'", name=error.name
+        ) from error
+
+    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    _objective(axes[0], certificate)
+    _distance(axes[1], certificate)
+    _ratio(axes[2], certificate)
+    for axis in axes:
+        axis.set_xlabel("sweep $k$")
+        axis.grid(True, which="major", color="0.9", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    with atomic_write(path) as file:
+        figure.savefig(file, format=suffix[1:], dpi=200)
+
+
+def _style(index: int, points: int) -> dict[str, Any]:
+    """Return a line style with at most about ten markers."""
+    every = max(1, points // 10)
+    style = {"linewidth": 1.3, "markersize": 3.5, "markevery": (index % every, every)}
+    return _STYLES[index % len(_STYLES)] | style
+
+
+def _objective(axis: Any, certificate: Certificate) -> None:
+    """Objective, and how far it still is above the smallest value of the run."""
+    trace = certificate.trace
+    f = trace.objective
+    remaining = remaining_decrease(trace)
+    above = remaining - remaining.min()
+    sweeps = np.arange(f.size)
+    if (f > 0).all():
+        axis.plot(sweeps, f, label="$f_k$", **_style(0, f.size))
+    axis.plot(
+        sweeps[above > 0], above[above > 0], label="$f_k$ − best of the run", **_style(1, f.size)
+    )
+    axis.set_title("objective")
+    _finish(axis)
+
+
+def _distance(axis: Any, certificate: Certificate) -> None:
+    """Distance of 0 to the subdifferential."""
+    trace = certificate.trace
+    g = trace.subgradient_distance
+    shown = np.flatnonzero(g > 0)
+    label = "upper bound of $g_k$" if trace.distance_is_bound else "$g_k$"
+    axis.plot(shown, g[shown], label=label, **_style(0, shown.size))
+    axis.set_title(r"$g_k = \mathrm{dist}(0, \partial f(X_k))$")
+    _finish(axis)
+
+
+def _ratio(axis: Any, certificate: Certificate) -> None:
+    """Decrease ratio of condition A1 for each j, its constant from k₀ on, and the violations."""
+    for index, a1 in enumerate(certificate.decrease):
+        shown = np.flatnonzero((a1.ratio > 0) & np.isfinite(a1.ratio))
+        style = _style(index, shown.size)
+        label = f"$j = {a1.j}$: {a1.verdict.verdict}"
+        if a1.constant is not None and a1.verdict.verdict != "fails":
+            label += f", $c_1 = ${a1.constant:.3g}"
+            axis.plot(
+                [a1.k0, a1.ratio.size - 1],
+                [a1.constant, a1.constant],
+                color=style["color"],
+                linestyle=style["linestyle"],
+                linewidth=0.8,
+            )
+        axis.plot(shown, a1.ratio[shown], label=label, **style)
+        violated = np.flatnonzero(a1.ratio < 0)
+        if violated.size:
+            axis.plot(
+                violated,
+                np.full(violated.size, 0.02 + 0.04 * index),
+                "x",
+                color=style["color"],
+                markersize=4,
+                transform=axis.get_xaxis_transform(),
+                label=f"$j = {a1.j}$: violated",
+            )
+    axis.set_title("sufficient decrease")
+    axis.set_ylabel(r"$(f_k - f_{k+j})\, / \, g_{k+j}^2$")
+    _finish(axis)
+
+
+def _finish(axis: Any) -> None:
+    """Make the scale logarithmic over a decade or more, or say that there is nothing to show."""
+    values = np.concatenate([[], *(line.get_ydata() for line in axis.get_lines())])
+    if values.size == 0:
+        axis.text(0.5, 0.5, "nothing to show", ha="center", transform=axis.transAxes, color="0.4")
+        return
+    axis.set_yscale("log")
+    bottom, top = axis.get_ylim()
+    if top < 10 * bottom:
+        axis.set_ylim(bottom / 3, top * 3)
+    axis.yaxis.set_minor_formatter("")
+    axis.legend(fontsize="small", frameon=False)

@@ -1,0 +1,203 @@
+"""Callbacks: what happens beside the sweeps.
+
+A callback is a callable ``callback(step)``, or an object with any of the methods ``begin(step)``,
+called with the start before the first sweep, ``step(step)``, called after every sweep, and
+``end(solution)``. A callable or a `step` or `begin` method that returns True stops the run.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
+
+from amcore import _checks, checkpoint
+
+if TYPE_CHECKING:
+    from amcore.solve import Solution, Step
+
+__all__ = ["Checkpoint", "EarlyStop", "ProgressTable", "TimeLimit"]
+
+
+class ProgressTable:
+    """Print a row per sweep: objective, dist(0, ∂f), length of the step, scores, seconds.
+
+    Parameters
+    ----------
+    every : int
+        Print every so many sweeps, and the last one.
+    data : mapping of str to (X, y), optional
+        Sets to score, each a column under its name: accuracy for class labels, else R².
+    stream : text stream, optional
+        Where to print, by default standard output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        every: int = 1,
+        data: Mapping[str, tuple[Any, Any]] | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.every = _checks.integer("every", every, 1)
+        if not isinstance(data, Mapping | None):
+            wrong = _checks.describe(data)
+            raise TypeError(f"data: expected a mapping of names to (X, y), got {wrong}")
+        self.data = dict(data or {})
+        self.stream = stream
+        self._pending: Step | None = None
+
+    def begin(self, step: Step) -> None:
+        """Print the header and the start."""
+        names = ["sweep", "objective", "dist(0,∂f)", "step", *self.data, "seconds"]
+        self._print(f"{name:>{_width(name)}}" for name in names)
+        self._row(step)
+
+    def step(self, step: Step) -> None:
+        """Print the sweep if it is its turn."""
+        self._pending = step
+        if step.sweep % self.every == 0:
+            self._row(step)
+
+    def end(self, solution: Solution) -> None:
+        """Print the last sweep and why the run ended."""
+        if self._pending is not None:
+            self._row(self._pending)
+        print(f"stopped: {solution.stop_reason}", file=self.stream or sys.stdout, flush=True)
+
+    def _row(self, step: Step) -> None:
+        self._pending = None
+        record = step.record
+        length = sum(norm**2 for norm in record.step_norm.values()) ** 0.5
+        cells = {
+            "sweep": f"{step.sweep}",
+            "objective": f"{record.objective:.6e}",
+            "dist(0,∂f)": f"{record.subgradient_distance:.3e}",
+            "step": f"{length:.3e}" if record.step_norm else "",
+            **{name: f"{step.score(X, y):.4f}" for name, (X, y) in self.data.items()},
+            "seconds": f"{record.time:.3f}",
+        }
+        self._print(f"{cell:>{_width(name)}}" for name, cell in cells.items())
+
+    def _print(self, cells: Any) -> None:
+        print("  ".join(cells), file=self.stream or sys.stdout, flush=True)
+
+
+def _width(name: str) -> int:
+    return max(len(name), {"sweep": 6, "objective": 13, "seconds": 8}.get(name, 10))
+
+
+class EarlyStop:
+    """Stop once the objective has not fallen noticeably for some sweeps in a row.
+
+    Parameters
+    ----------
+    patience : int
+        That many sweeps.
+    min_decrease : float
+        A fall counts if it is more than this share of the objective.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no such number.
+    """
+
+    def __init__(self, patience: int = 10, min_decrease: float = 1e-6) -> None:
+        self.patience = _checks.integer("patience", patience, 1)
+        self.min_decrease = _checks.number("min_decrease", min_decrease, least=0)
+        self._idle = 0
+
+    def begin(self, step: Step) -> None:
+        """Start counting."""
+        self._idle = 0
+
+    def step(self, step: Step) -> bool:
+        """Count the sweep; return True if the patience is at its end."""
+        record = step.record
+        fell = record.decrease > self.min_decrease * abs(record.objective)
+        self._idle = 0 if fell else self._idle + 1
+        return self._idle >= self.patience
+
+
+class TimeLimit:
+    """Stop after the first sweep that ends later than some seconds after the start.
+
+    Parameters
+    ----------
+    seconds : float
+        Wall time, not counting the forward pass at the start.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no positive number.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = _checks.number("seconds", seconds, above=0)
+        self._begin = monotonic()
+
+    def begin(self, step: Step) -> None:
+        """Start the clock."""
+        self._begin = monotonic()
+
+    def step(self, step: Step) -> bool:
+        """Return True if the time is over."""
+        return monotonic() - self._begin > self.seconds
+
+
+class Checkpoint:
+    """Save state and trace, atomically: every so many sweeps, and at the end.
+
+    A run that failed is not saved at its end: the file keeps the last good sweep. To resume,
+    ``state, trace = amcore.checkpoint.load(path)`` and ``solve(…, init=state)``.
+
+    Parameters
+    ----------
+    path : path
+        The file, overwritten each time.
+    every : int
+        Number of sweeps between two saves.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind.
+    FileNotFoundError
+        If there is no such directory.
+    """
+
+    def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
+        if not isinstance(path, str | PathLike):
+            raise TypeError(f"path: expected a path, got {_checks.describe(path)}")
+        self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"path: there is no directory {self.path.parent}")
+        self.every = _checks.integer("every", every, 1)
+        self._saved = -1
+
+    def begin(self, step: Step) -> None:
+        """Nothing is saved yet."""
+        self._saved = -1
+
+    def step(self, step: Step) -> None:
+        """Save if it is this sweep's turn."""
+        if step.sweep % self.every == 0:
+            self._save(step)
+
+    def end(self, solution: Solution) -> None:
+        """Save the last sweep."""
+        if solution.stop_reason != "failed" and self._saved != len(solution.trace):
+            self._save(solution)
+
+    def _save(self, fit: Step | Solution) -> None:
+        checkpoint.save(self.path, fit.state, fit.trace)
+        self._saved = len(fit.trace)

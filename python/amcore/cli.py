@@ -1,0 +1,270 @@
+"""The command line: ``amcore demo``, ``amcore info`` and ``amcore certify``."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import amcore
+from amcore.analysis import certify
+from amcore.trace import Trace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from amcore.datasets import Split
+    from amcore.solve import Solution, Step
+
+__all__ = ["main"]
+
+_STATUS = {"holds": 0, "fails": 1, "undecided": 2}
+_USER_ERROR = 2
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        The arguments after the program's name; those of the process by default.
+
+    Returns
+    -------
+    status
+        The exit status: 0 for success; of ``certify`` 0, 1, 2 if condition A1 holds, fails or is
+        undecided; 2 after an error, with one line on the standard error; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        parsed = _parser().parse_args(arguments)
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has left: keep Python from flushing into the closed pipe once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _complain("interrupted", _INTERRUPTED)
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{path}{error.strerror or error}")
+    except (ValueError, ImportError, amcore.NumericalError) as error:
+        return _complain(str(error))
+    return status
+
+
+def _complain(message: str, status: int = _USER_ERROR) -> int:
+    """Print one line on the standard error and return the exit status."""
+    print(f"amcore: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_USER_ERROR, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="amcore", description="Alternating minimisation, with a certificate.")
+    parser.add_argument("--version", action="version", version=f"amcore {amcore.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    demo = commands.add_parser(
+        "demo",
+        help="train a network on handwritten digits and certify the run",
+        description="Train a network on scikit-learn's handwritten digits by three-splitting block"
+        " coordinate descent, certify the run, and write a plot and the trace.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    demo.add_argument("--sweeps", type=_at_least(1), default=30, help="number of sweeps")
+    demo.add_argument(
+        "--layers", type=_at_least(1), nargs="+", default=[500], help="widths of the hidden layers"
+    )
+    demo.add_argument("--seed", type=_at_least(0), default=0, help="seed of split and start")
+    demo.add_argument("--alpha", type=float, default=1.0, help="proximal weight")
+    demo.add_argument("--threads", type=_at_least(1), help="number of threads (default: OpenMP's)")
+    demo.add_argument("--output", type=Path, default=Path("amcore-demo"), help="folder to write to")
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser(
+        "info", help="show versions and CPU level", description="Show versions and CPU level."
+    )
+    info.set_defaults(run=_info)
+
+    check = commands.add_parser(
+        "certify",
+        help="certify a saved trace",
+        description="Print the certificate of a trace that Trace.save wrote. Exit status 0 if"
+        " condition A1 holds, 1 if it fails, 2 if the trace does not decide it.",
+    )
+    check.add_argument("trace", type=Path, help="the trace, an .npz file")
+    check.add_argument(
+        "--j", type=_at_least(1), nargs="+", default=[1, 2], help="numbers of sweeps to measure"
+    )
+    check.add_argument("--plot", type=Path, help="draw the certificate: .png, .pdf or .svg")
+    check.add_argument("--json", type=Path, help="write the certificate as JSON")
+    check.set_defaults(run=_certify)
+    return parser
+
+
+def _at_least(least: int) -> Any:
+    """Return a parser of integers that are at least `least`."""
+
+    def integer(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {number}")
+        return number
+
+    return integer
+
+
+def _info(parsed: argparse.Namespace) -> int:
+    amcore.show_config()
+    return 0
+
+
+def _certify(parsed: argparse.Namespace) -> int:
+    certificate = certify(Trace.load(parsed.trace), js=parsed.j)
+    print(certificate)
+    if parsed.plot is not None:
+        certificate.plot(parsed.plot)
+    if parsed.json is not None:
+        certificate.to_json(parsed.json)
+    return _STATUS[certificate.verdicts["A1"].verdict]
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    missing = [name for name in ("sklearn", "matplotlib", "rich") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"the demo needs {', '.join(missing)}: pip install 'amcore[demo]'")
+    from amcore.datasets import load_digits_split
+
+    data = load_digits_split(seed=parsed.seed)
+    network = amcore.Network([data.X_train.shape[1], *parsed.layers, 10], activation="relu")
+    problem = amcore.Problem(
+        network,
+        data.X_train,
+        data.y_train,
+        loss="squared",
+        weight_regularizer="ridge",
+    )
+    scheme = amcore.ThreeSplitBCD(gamma=1.0, alpha=parsed.alpha)
+    parsed.output.mkdir(parents=True, exist_ok=True)
+
+    print(f"{network}: {len(data.y_train)} digits to train, {len(data.y_test)} held out")
+    run = amcore.solve(
+        problem,
+        scheme,
+        max_iter=parsed.sweeps,
+        seed=parsed.seed,
+        num_threads=parsed.threads,
+        callbacks=[_LiveTable(data, parsed.sweeps)],
+    )
+    certificate = certify(run.trace)
+    print(f"\n{certificate}\n")
+    plot, trace = parsed.output / "certificate.png", parsed.output / "trace.npz"
+    certificate.plot(plot)
+    run.trace.save(trace)
+    accuracy = run.score(data.X_test, data.y_test)
+    interrupted = run.stop_reason == "interrupted"
+    print(
+        f"test accuracy {accuracy:.2%} after {len(run.trace)} sweeps in"
+        f" {run.trace.time.sum():.1f} s{' (interrupted)' if interrupted else ''};"
+        f" wrote {plot} and {trace}"
+    )
+    return _INTERRUPTED if interrupted else 0
+
+
+class _LiveTable:
+    """A callback that shows the run as a table: live in a terminal, line by line elsewhere."""
+
+    COLUMNS = ("sweep", "objective", "distance", "step", "decrease", "train", "test")
+    MOST_ROWS = 30
+
+    def __init__(self, data: Split, sweeps: int) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.data = data
+        self.every = -(-sweeps // self.MOST_ROWS)
+        self.rows: list[list[str]] = []
+        self.latest: list[str] = []
+        self.console = Console()
+        self.live = Live(console=self.console, auto_refresh=False)
+
+    def begin(self, step: Step) -> None:
+        """Show the start."""
+        if self.console.is_terminal:
+            self.live.start()
+        else:
+            self._print(self.COLUMNS)
+        self._show(step)
+
+    def step(self, step: Step) -> None:
+        """Show the sweep."""
+        self._show(step)
+
+    def end(self, solution: Solution) -> None:
+        """Leave the whole table behind, the last sweep included."""
+        if self.latest:
+            self._keep()
+        if self.console.is_terminal:
+            self.live.update(self._table(self.rows), refresh=True)
+            self.live.stop()
+
+    def _show(self, step: Step) -> None:
+        record = step.record
+        start = step.sweep == 0
+        length = sum(norm**2 for norm in record.step_norm.values()) ** 0.5
+        self.latest = [
+            str(step.sweep),
+            f"{record.objective:.6g}",
+            f"{record.subgradient_distance:.3g}",
+            "" if start else f"{length:.3g}",
+            "" if start else f"{record.decrease:.3g}",
+            f"{step.score(self.data.X_train, self.data.y_train):.2%}",
+            f"{step.score(self.data.X_test, self.data.y_test):.2%}",
+        ]
+        rows = [*self.rows, self.latest]
+        if step.sweep % self.every == 0:
+            self._keep()
+        if self.console.is_terminal:
+            # the last rows that fit between the table's frame and the edges of the screen
+            fit = max(1, self.console.height - 6)
+            self.live.update(self._table(rows[-fit:]), refresh=True)
+
+    def _keep(self) -> None:
+        """Make the latest row one that stays."""
+        self.rows.append(self.latest)
+        if not self.console.is_terminal:
+            self._print(self.latest)
+        self.latest = []
+
+    def _print(self, cells: Sequence[str]) -> None:
+        print("  ".join(f"{cell:>9}" for cell in cells), flush=True)
+
+    def _table(self, rows: Sequence[Sequence[str]]) -> Table:
+        from rich.table import Table
+
+        table = Table(*self.COLUMNS)
+        for column in table.columns:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(*row)
+        return table

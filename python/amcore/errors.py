@@ -1,0 +1,61 @@
+"""Exceptions raised while a scheme runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amcore.solve import Solution
+
+__all__ = ["NumericalError"]
+
+
+class NumericalError(ArithmeticError):
+    """A factorisation failed or a non-finite value appeared during a sweep.
+
+    The block that failed was not written, so the state is finite; `solution` holds it.
+
+    Parameters
+    ----------
+    message : str
+        One line saying what went wrong.
+    layer : int
+        The layer, counted from 1 (0 where the failure belongs to no layer).
+    block : str
+        The block of variables, ``"W"``, ``"U"`` or ``"V"``, or ``"objective"``.
+    sweep : int, optional
+        The sweep during which it happened, counted from 1; filled in by `amcore.solve`.
+    condition : float, optional
+        Estimate of the condition number of the matrix that could not be factorised.
+
+    Attributes
+    ----------
+    solution : Solution or None
+        The run up to the failure; filled in by `amcore.solve` and `amcore.iterate`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        layer: int,
+        block: str,
+        sweep: int | None = None,
+        condition: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.layer = layer
+        self.block = block
+        self.sweep = sweep
+        self.condition = condition
+        self.solution: Solution | None = None
+
+    def __str__(self) -> str:
+        """Return the message with the place of the failure."""
+        place = [f"layer {self.layer}, block {self.block}"] if self.layer else []
+        if self.sweep is not None:
+            place.append(f"sweep {self.sweep}")
+        if self.condition is not None:
+            place.append(f"condition number about {self.condition:.1e}")
+        message = str(self.args[0])
+        return f"{message} ({', '.join(place)})" if place else message

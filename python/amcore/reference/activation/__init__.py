@@ -1,0 +1,1 @@
+"""Activations σ, one operator a file."""

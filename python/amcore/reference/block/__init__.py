@@ -1,0 +1,1 @@
+"""One block update a file: the argmin of the objective in one block of variables."""

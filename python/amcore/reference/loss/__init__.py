@@ -1,0 +1,1 @@
+"""Losses ℓ(v, y), one operator a file."""

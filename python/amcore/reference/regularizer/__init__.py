@@ -1,0 +1,1 @@
+"""Regularisers r, one operator a file."""

@@ -1,0 +1,34 @@
+"""r(x) = 0."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amcore.reference.operator import Array, Regularizer
+
+
+@dataclass(frozen=True)
+class NoneRegularizer(Regularizer):
+    """r(x) = 0, with prox x."""
+
+    formula = "0"
+    prox_formula = "x"
+    source = "no regularisation"
+    traits = frozenset({"smooth", "convex", "analytic", "semialgebraic", "separable", "quadratic"})
+
+    @property
+    def curvature(self) -> float:
+        """0."""
+        return 0.0
+
+    def value(self, x: Array) -> float:
+        """0."""
+        return 0.0
+
+    def prox(self, x: Array, tau: float) -> Array:
+        """Return a copy of x."""
+        return x.copy()
+
+    def subgradient_distance(self, x: Array, g: Array) -> float:
+        """‖g‖."""
+        return float(np.sqrt(np.sum(np.square(g, dtype=np.float64))))

@@ -1,0 +1,48 @@
+"""r(x) = λ/2 ‖x‖²."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amcore.reference.operator import Array, Regularizer
+
+
+@dataclass(frozen=True)
+class RidgeRegularizer(Regularizer):
+    """r(x) = λ/2 ‖x‖², with prox x/(1 + λτ).
+
+    Parameters
+    ----------
+    lam : float
+        The strength λ ≥ 0.
+    """
+
+    lam: float = 1.0
+
+    formula = "λ/2 ‖x‖²"
+    prox_formula = "x/(1 + λτ)"
+    source = "Hoerl, Kennard (Technometrics 12, 1970)"
+    traits = frozenset({"smooth", "convex", "analytic", "semialgebraic", "separable", "quadratic"})
+
+    def __post_init__(self) -> None:
+        """Refuse a negative strength."""
+        super().__post_init__()
+        if self.lam < 0:
+            raise ValueError(f"lam: expected a number >= 0, got {self.lam}")
+
+    @property
+    def curvature(self) -> float:
+        """λ."""
+        return self.lam
+
+    def value(self, x: Array) -> float:
+        """λ/2 ‖x‖²."""
+        return float(self.lam / 2 * np.sum(np.square(x, dtype=np.float64)))
+
+    def prox(self, x: Array, tau: float) -> Array:
+        """x/(1 + λτ)."""
+        return x / (1 + self.lam * tau)
+
+    def subgradient_distance(self, x: Array, g: Array) -> float:
+        """‖g + λx‖."""
+        return float(np.sqrt(np.sum(np.square(g + self.lam * x, dtype=np.float64))))

@@ -1,0 +1,1 @@
+"""The schemes: one sweep of one algorithm a file."""

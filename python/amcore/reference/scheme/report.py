@@ -1,0 +1,31 @@
+"""What a sweep reports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Report:
+    """Measurements of one sweep, or of the start.
+
+    Attributes
+    ----------
+    objective, decrease, subgradient_distance : float
+        f, its fall over the sweep (accurate relative to the steps), dist(0, ∂f); NaN if unknown.
+    parts, distance, step_norm, seconds : dict of str to float
+        Terms of f, dist(0, ∂f) and ‖Δ‖ by block of variables, wall time by phase.
+    """
+
+    objective: float
+    decrease: float = math.nan
+    parts: dict[str, float] = field(default_factory=dict)
+    distance: dict[str, float] = field(default_factory=dict)
+    step_norm: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def subgradient_distance(self) -> float:
+        """Root of the sum of the squares of `distance`."""
+        return math.hypot(*self.distance.values()) if self.distance else math.nan

@@ -1,0 +1,68 @@
+"""The state of a run: named arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from amcore._checks import Array
+from amcore.network import Weights
+
+__all__ = ["State"]
+
+
+class State(Mapping[str, Array]):
+    """The variables of a run by name: ``W1``, ``b1``, ``U1``, ``V1``, ``W2``, ….
+
+    W_i has shape (d_i, d_{i−1}), b_i (d_i,), U_i and V_i (n_samples, d_i). The mapping is
+    read-only; the arrays are live: a sweep changes them in place.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        The arrays, kept as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> State({"W1": np.zeros((3, 2)), "U1": np.zeros((5, 3)), "V1": np.zeros((5, 3))})
+    <State: W1 (3, 2), U1 (5, 3), V1 (5, 3), float64>
+    """
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            raise KeyError(f"no array {name!r}: there is {', '.join(self._arrays)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in self.items())
+        dtypes = ", ".join(sorted({str(array.dtype) for array in self.values()}))
+        return f"<State: {shapes}, {dtypes}>"
+
+    @property
+    def depth(self) -> int:
+        """Number N of layers."""
+        return sum(name.startswith("W") for name in self)
+
+    @property
+    def weights(self) -> Weights:
+        """The weights ``[(W_1, b_1), …]``, live; b_i is None without bias."""
+        return [(self[f"W{i}"], self._arrays.get(f"b{i}")) for i in range(1, self.depth + 1)]
+
+    def copy(self) -> State:
+        """Return the state with copies of its arrays."""
+        return State({name: np.array(array, order="C") for name, array in self.items()})

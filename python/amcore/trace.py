@@ -1,0 +1,546 @@
+"""The trace of a run: one record per sweep, kept as columns, saved and loaded as plain arrays."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+__all__ = ["Record", "Trace", "atomic_write"]
+
+Array = NDArray[np.float64]
+_Self = TypeVar("_Self", bound="Trace")
+
+_FORMAT = "amcore.trace"
+_VERSION = 1
+_SCALARS = ("objective", "subgradient_distance", "decrease", "time")
+_FAMILIES = ("parts", "distance", "step_norm", "seconds")
+# what NumPy and zipfile raise on a damaged file
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a binary file that takes its place at `path` only once it is complete on the disk.
+
+    The bytes go to a temporary file in the same directory, which is flushed, synchronised and then
+    renamed. When the block raises, the temporary file is removed and what was at `path` stays.
+
+    Parameters
+    ----------
+    path
+        Where the finished file is to be.
+
+    Yields
+    ------
+    file
+        The file to write to; closed by the context manager.
+
+    Raises
+    ------
+    OSError
+        If the directory does not exist or cannot be written to.
+    """
+    target = Path(path)
+    # not tempfile: its files are private to the user, this one becomes an ordinary file
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no directory {target.parent} to write {target.name} to")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one sweep left behind.
+
+    Attributes
+    ----------
+    sweep
+        Number of the sweep; 0 is the start, before the first sweep.
+    objective
+        The objective f after the sweep.
+    subgradient_distance
+        dist(0, ∂f) after the sweep; NaN where it was not measured.
+    decrease
+        f before minus f after the sweep, accurate relative to the steps where the sweep was
+        measured; NaN for the start.
+    parts
+        The terms of the objective by name; they add up to it.
+    distance
+        dist(0, ∂f) of each block of variables; the root of the sum of squares is
+        `subgradient_distance`.
+    step_norm
+        Frobenius norm of the change of each block of variables.
+    time
+        Wall time of the sweep in seconds.
+    seconds
+        Wall time of each phase of the sweep in seconds.
+    """
+
+    sweep: int
+    objective: float
+    subgradient_distance: float = math.nan
+    decrease: float = math.nan
+    parts: Mapping[str, float] = field(default_factory=dict)
+    distance: Mapping[str, float] = field(default_factory=dict)
+    step_norm: Mapping[str, float] = field(default_factory=dict)
+    time: float = math.nan
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+class _Column:
+    """A growing float64 column: appending costs O(1) on average, reading is a view."""
+
+    def __init__(self, values: ArrayLike = ()) -> None:
+        self._data: Array = np.array(values, dtype=np.float64)
+        self._size = self._data.size
+
+    def append(self, value: float) -> None:
+        if self._size == self._data.size:
+            grown = np.empty(max(16, 2 * self._size))
+            grown[: self._size] = self._data
+            self._data = grown
+        self._data[self._size] = value
+        self._size += 1
+
+    @property
+    def view(self) -> Array:
+        view = self._data[: self._size]
+        view.flags.writeable = False
+        return view
+
+
+class Trace:
+    """The history of a run, one entry per sweep.
+
+    Index 0 of every array of length K + 1 is the start; `len(trace)` is the number K of sweeps.
+    All attribute arrays are float64, read-only and hold NaN where nothing was measured.
+
+    Parameters
+    ----------
+    dtype
+        Floating-point type the run computes in; it decides which differences of objectives the
+        analysis takes for rounding. Totals are kept in float64 whatever it is.
+    distance_is_bound
+        True if `subgradient_distance` is only an upper bound of dist(0, ∂f).
+    accurate_decrease
+        True if `decrease` is accurate relative to the steps on the measured sweeps, False if it is
+        the difference of two objectives.
+
+    Attributes
+    ----------
+    objective : (K + 1,)
+        The objective f.
+    subgradient_distance : (K + 1,)
+        dist(0, ∂f), NaN where it was not measured.
+    decrease : (K,)
+        `decrease[k]` is f_k − f_{k+1}.
+    parts, distance, seconds : dict of (K + 1,)
+        Terms of the objective, blocks of the distance, phases of the wall time, each by name.
+    step_norm : dict of (K,)
+        Frobenius norm of the change of each block of variables.
+    time : (K + 1,)
+        Wall time of each sweep in seconds; index 0 is the measurement of the start.
+    marks : list of (sweep, text)
+        Events such as a restart.
+
+    Examples
+    --------
+    >>> trace = Trace.from_arrays([4.0, 1.0, 0.25], subgradient_distance=[4.0, 2.0, 1.0])
+    >>> trace
+    <Trace: 2 sweeps, objective 4 → 0.25, dist(0, ∂f) 4 → 1>
+    >>> trace.decrease
+    array([3.  , 0.75])
+    """
+
+    def __init__(
+        self,
+        *,
+        dtype: DTypeLike = np.float64,
+        distance_is_bound: bool = False,
+        accurate_decrease: bool = True,
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype.kind != "f":
+            raise TypeError(f"dtype must be a floating-point type, got {self.dtype}")
+        self.distance_is_bound = bool(distance_is_bound)
+        self.accurate_decrease = bool(accurate_decrease)
+        self.marks: list[tuple[int, str]] = []
+        self._scalars = {name: _Column() for name in _SCALARS}
+        self._families: dict[str, dict[str, _Column]] = {name: {} for name in _FAMILIES}
+
+    def append(self, record: Record) -> None:
+        """Add the record of the next sweep.
+
+        Raises
+        ------
+        ValueError
+            If `record.sweep` is not the number of records so far.
+        """
+        count = self._count
+        if record.sweep != count:
+            raise ValueError(f"record.sweep is {record.sweep}, the next record is number {count}")
+        for name, column in self._scalars.items():
+            column.append(getattr(record, name))
+        for family, columns in self._families.items():
+            entries: Mapping[str, float] = getattr(record, family)
+            for name in entries:
+                if name not in columns:
+                    columns[name] = _Column(np.full(count, math.nan))
+            for name, column in columns.items():
+                column.append(entries.get(name, math.nan))
+
+    def mark(self, text: str) -> None:
+        """Note an event at the latest sweep."""
+        self.marks.append((len(self), str(text)))
+
+    @property
+    def _count(self) -> int:
+        return self._scalars["objective"].view.size
+
+    def __len__(self) -> int:
+        """Return the number of sweeps K."""
+        return max(0, self._count - 1)
+
+    @property
+    def objective(self) -> Array:
+        """The objective f, shape (K + 1,)."""
+        return self._scalars["objective"].view
+
+    @property
+    def subgradient_distance(self) -> Array:
+        """dist(0, ∂f), shape (K + 1,), NaN where it was not measured."""
+        return self._scalars["subgradient_distance"].view
+
+    @property
+    def decrease(self) -> Array:
+        """The decrease f_k − f_{k+1} of each sweep, shape (K,)."""
+        return self._scalars["decrease"].view[1:]
+
+    @property
+    def time(self) -> Array:
+        """Wall time of each sweep in seconds, shape (K + 1,)."""
+        return self._scalars["time"].view
+
+    @property
+    def parts(self) -> dict[str, Array]:
+        """The terms of the objective by name, each of shape (K + 1,)."""
+        return {name: column.view for name, column in self._families["parts"].items()}
+
+    @property
+    def distance(self) -> dict[str, Array]:
+        """dist(0, ∂f) of each block of variables, each of shape (K + 1,)."""
+        return {name: column.view for name, column in self._families["distance"].items()}
+
+    @property
+    def step_norm(self) -> dict[str, Array]:
+        """Frobenius norm of the change of each block of variables, each of shape (K,)."""
+        return {name: column.view[1:] for name, column in self._families["step_norm"].items()}
+
+    @property
+    def seconds(self) -> dict[str, Array]:
+        """Wall time of each phase in seconds, each of shape (K + 1,)."""
+        return {name: column.view for name, column in self._families["seconds"].items()}
+
+    @property
+    def records(self) -> list[Record]:
+        """The trace as records; entries of a record that were not measured are left out."""
+
+        def row(k: int) -> dict[str, Any]:
+            scalars = {name: float(column.view[k]) for name, column in self._scalars.items()}
+            families = {
+                family: {
+                    name: float(column.view[k])
+                    for name, column in columns.items()
+                    if not math.isnan(column.view[k])
+                }
+                for family, columns in self._families.items()
+            }
+            return scalars | families
+
+        return [Record(sweep=k, **row(k)) for k in range(self._count)]
+
+    def __repr__(self) -> str:
+        """Return one line with the number of sweeps, the objective and the distance."""
+        if self._count == 0:
+            return "<Trace: empty>"
+        sweeps = len(self)
+        f, g = self.objective, self.subgradient_distance
+        text = f"<Trace: {sweeps} sweep{'' if sweeps == 1 else 's'}"
+        text += f", objective {f[0]:.6g} → {f[-1]:.6g}"
+        measured = g[np.isfinite(g)]
+        if measured.size:
+            text += f", dist(0, ∂f) {measured[0]:.3g} → {measured[-1]:.3g}"
+        return text + ">"
+
+    @classmethod
+    def from_arrays(
+        cls: type[_Self],
+        objective: ArrayLike,
+        subgradient_distance: ArrayLike | None = None,
+        decrease: ArrayLike | None = None,
+        *,
+        distance_is_bound: bool = False,
+        dtype: DTypeLike | None = None,
+    ) -> _Self:
+        """Make a trace of any optimiser's run.
+
+        Parameters
+        ----------
+        objective
+            f_0, …, f_K, shape (K + 1,), finite.
+        subgradient_distance
+            dist(0, ∂f) at the same points (the norm of the gradient where f is smooth), shape
+            (K + 1,), not negative; NaN where it was not measured.
+        decrease
+            f_k − f_{k+1} for k = 0, …, K − 1, shape (K,), if it is known more accurately than as a
+            difference of objectives.
+        distance_is_bound
+            True if `subgradient_distance` is only an upper bound of dist(0, ∂f).
+        dtype
+            Floating-point type the objective was computed in; by default that of `objective` if it
+            is one, float64 otherwise.
+
+        Returns
+        -------
+        Trace
+
+        Raises
+        ------
+        TypeError
+            If an argument is not an array of real numbers.
+        ValueError
+            If an argument has the wrong shape, is not finite or a distance is negative.
+        """
+        f = _vector("objective", objective)
+        if f.size == 0:
+            raise ValueError("objective is empty, at least the start's value is needed")
+        _refuse("objective", f, ~np.isfinite(f), "must be finite")
+        given = np.asarray(objective).dtype
+        trace = cls(
+            dtype=(given if given.kind == "f" else np.float64) if dtype is None else dtype,
+            distance_is_bound=distance_is_bound,
+            accurate_decrease=decrease is not None,
+        )
+        if subgradient_distance is None:
+            g = np.full(f.size, math.nan)
+        else:
+            name = "subgradient_distance"
+            g = _vector(name, subgradient_distance, f.size, "as many as objective")
+            _refuse(name, g, g < 0, "must not be negative")
+            _refuse(name, g, np.isinf(g), "must be finite, or nan where it was not measured")
+        if decrease is None:
+            d = f[:-1] - f[1:]
+        else:
+            d = _vector("decrease", decrease, f.size - 1, "one less than objective")
+            _refuse("decrease", d, ~np.isfinite(d), "must be finite")
+        columns = (f, g, np.concatenate([[math.nan], d]), np.full(f.size, math.nan))
+        trace._scalars = {
+            name: _Column(column) for name, column in zip(_SCALARS, columns, strict=True)
+        }
+        return trace
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything the trace holds as named arrays, the inverse of `from_saved`."""
+        arrays: dict[str, NDArray[Any]] = {
+            "format": np.array(_FORMAT),
+            "version": np.array(_VERSION),
+            "dtype": np.array(self.dtype.name),
+            "distance_is_bound": np.array(self.distance_is_bound),
+            "accurate_decrease": np.array(self.accurate_decrease),
+            "marks/sweep": np.array([sweep for sweep, _ in self.marks], dtype=np.int64),
+            "marks/text": np.array([text for _, text in self.marks], dtype=np.str_),
+        }
+        arrays |= {name: column.view for name, column in self._scalars.items()}
+        for family, columns in self._families.items():
+            arrays |= {f"{family}/{name}": column.view for name, column in columns.items()}
+        return arrays
+
+    @classmethod
+    def from_saved(cls: type[_Self], arrays: Mapping[str, NDArray[Any]]) -> _Self:
+        """Rebuild a trace from what `to_arrays` returned.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not those of a trace.
+        """
+        if "format" not in arrays or str(arrays["format"]) != _FORMAT:
+            raise ValueError("it holds other arrays")
+        if int(arrays["version"]) != _VERSION:
+            raise ValueError(
+                f"a trace of format version {int(arrays['version'])}, this amcore reads {_VERSION}"
+            )
+        required = {*_SCALARS, "dtype", "distance_is_bound", "accurate_decrease"}
+        missing = sorted((required | {"marks/sweep", "marks/text"}) - set(arrays))
+        if missing:
+            raise ValueError(f"a trace without {', '.join(missing)}")
+        trace = cls(
+            dtype=str(arrays["dtype"]),
+            distance_is_bound=bool(arrays["distance_is_bound"]),
+            accurate_decrease=bool(arrays["accurate_decrease"]),
+        )
+        count = arrays["objective"].size
+
+        def column(name: str) -> _Column:
+            return _Column(_vector(name, arrays[name], count, "as many as objective"))
+
+        trace._scalars = {name: column(name) for name in _SCALARS}
+        for key in arrays:
+            family, _, name = key.partition("/")
+            if family in trace._families and name:
+                trace._families[family][name] = column(key)
+        sweeps, texts = arrays["marks/sweep"].tolist(), arrays["marks/text"].tolist()
+        trace.marks = [(int(sweep), str(text)) for sweep, text in zip(sweeps, texts, strict=True)]
+        return trace
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the trace to `path` in NumPy's .npz format, without pickle and atomically.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was at `path` stays.
+        """
+        arrays: dict[str, Any] = self.to_arrays()
+        with atomic_write(path) as file:
+            np.savez(file, **arrays)
+
+    @classmethod
+    def load(cls: type[_Self], path: str | PathLike[str]) -> _Self:
+        """Read a trace that `save` wrote.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        ValueError
+            If the file is truncated, damaged or not a trace.
+        """
+        try:
+            with open(path, "rb") as file:
+                if not zipfile.is_zipfile(file):
+                    raise ValueError("not a complete .npz file")
+                file.seek(0)
+                return cls.from_saved(dict(np.load(file, allow_pickle=False)))
+        except _UNREADABLE as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{os.fspath(path)} is not a trace saved by amcore: {reason}"
+            ) from error
+
+    def to_json(self, path: str | PathLike[str]) -> None:
+        """Write the trace to `path` as one JSON object of arrays; what is not finite becomes null.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        content: dict[str, Any] = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "dtype": self.dtype.name,
+            "distance_is_bound": self.distance_is_bound,
+            "accurate_decrease": self.accurate_decrease,
+            "sweeps": len(self),
+            "objective": _plain(self.objective),
+            "subgradient_distance": _plain(self.subgradient_distance),
+            "decrease": _plain(self.decrease),
+            "time": _plain(self.time),
+        }
+        for family in _FAMILIES:
+            columns: dict[str, Array] = getattr(self, family)
+            content[family] = {name: _plain(column) for name, column in columns.items()}
+        content["marks"] = [{"sweep": sweep, "text": text} for sweep, text in self.marks]
+        with atomic_write(path) as file:
+            file.write(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False).encode())
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write the trace to `path` as a CSV table, one row per record; what is NaN stays empty.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        columns = {name: column.view for name, column in self._scalars.items()}
+        for family, members in self._families.items():
+            columns |= {f"{family}/{name}": column.view for name, column in members.items()}
+        marks: dict[int, list[str]] = {}
+        for sweep, text in self.marks:
+            marks.setdefault(sweep, []).append(text)
+        lists = [column.tolist() for column in columns.values()]
+        with atomic_write(path) as file:
+            writer = csv.writer(_Encoded(file.write))
+            writer.writerow(["sweep", *columns, "mark"])
+            for k, row in enumerate(zip(*lists, strict=True)):
+                cells = ["" if math.isnan(value) else repr(value) for value in row]
+                writer.writerow([k, *cells, "; ".join(marks.get(k, []))])
+
+
+class _Encoded:
+    """The text file that `csv.writer` wants, over a function that takes bytes."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, text: str) -> object:
+        return self._write(text.encode())
+
+
+def _plain(values: Array) -> list[float | None]:
+    """Return the values as plain numbers that JSON can hold."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _vector(name: str, values: ArrayLike, size: int | None = None, expected: str = "") -> Array:
+    """Return `values` as a float64 vector of `size` entries or raise an error that names it."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a vector, got shape {array.shape}")
+    if size is not None and array.size != size:
+        raise ValueError(f"{name} has {array.size} entries, expected {size} ({expected})")
+    return np.array(array, dtype=np.float64)
+
+
+def _refuse(name: str, values: Array, bad: NDArray[np.bool_], requirement: str) -> None:
+    """Raise an error that names the first entry that is `bad`."""
+    if bad.any():
+        k = int(np.argmax(bad))
+        raise ValueError(f"{name} {requirement}, got {name}[{k}] = {values[k]}")

@@ -1,0 +1,122 @@
+import gzip
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from amcore.datasets import load_digits_split, load_idx, load_mnist_folder
+
+TYPES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+
+
+def idx(array):
+    code = TYPES[array.dtype.str[1:]]
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def mnist_folder(path, n=6, held_out=3):
+    rng = np.random.default_rng(0)
+    for name, count in (("train", n), ("t10k", held_out)):
+        images = rng.integers(0, 256, (count, 4, 5), dtype=np.uint8)
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        (path / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (path / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return images, labels
+
+
+class TestDigits:
+    def test_the_split_is_stratified_and_scaled(self):
+        pytest.importorskip("sklearn")
+        X_train, y_train, X_test, y_test = load_digits_split(0.25, seed=3)
+        assert X_train.shape == (1347, 64) and X_test.shape == (450, 64)
+        assert X_train.dtype == np.float64 and y_train.dtype == np.int64
+        for X in (X_train, X_test):
+            assert X.min() == 0.0 and X.max() == 1.0
+        share = np.bincount(y_test, minlength=10) / np.bincount(y_train, minlength=10)
+        np.testing.assert_allclose(share, 450 / 1347, rtol=0.05)
+
+    def test_the_seed_decides(self):
+        pytest.importorskip("sklearn")
+        one, two, other = (load_digits_split(seed=seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(one.X_test, two.X_test)
+        assert not np.array_equal(one.X_test, other.X_test)
+        assert load_digits_split(dtype=np.float32).X_train.dtype == np.float32
+
+    @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+    def test_the_fraction_is_checked(self, fraction):
+        with pytest.raises(ValueError, match="test_fraction must be between 0 and 1"):
+            load_digits_split(fraction)
+
+    def test_without_scikit_learn_the_extra_is_named(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+        with pytest.raises(ModuleNotFoundError, match=r"amcore\[demo\]"):
+            load_digits_split()
+
+
+class TestIdx:
+    @pytest.mark.parametrize("dtype", TYPES)
+    @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 4), (0, 28, 28), ()])
+    def test_round_trip(self, tmp_path, dtype, shape):
+        array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+        for content in (idx(array), gzip.compress(idx(array))):
+            (tmp_path / "a").write_bytes(content)
+            loaded = load_idx(tmp_path / "a")
+            assert loaded.dtype == array.dtype and loaded.dtype.isnative
+            np.testing.assert_array_equal(loaded, array)
+            assert loaded.flags.writeable
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "is not an IDX file"),
+            (b"\0\0\x08", "is not an IDX file"),
+            (b"\x89PNG\r\n", "is not an IDX file: it begins with 89 50 4e 47"),
+            (b"\0\0\x07\x01\0\0\0\0", "is not an IDX file"),
+            (b"\0\0\x08\x03\0\0\0\x02", "is truncated: its header needs 16 bytes"),
+            (idx(np.ones((2, 3), np.uint8))[:-1], "has 17 bytes, an IDX array of shape"),
+            (idx(np.ones((2, 3), np.uint8)) + b"\0", "has 19 bytes, an IDX array of shape"),
+            (b"\0\0\x08\x03" + b"\xff" * 12, "has 16 bytes, an IDX array of shape"),
+            (gzip.compress(idx(np.ones(1000, np.uint8)))[:-12], "is truncated or damaged"),
+            (gzip.compress(idx(np.ones(9, np.uint8)))[:-4] + b"abcd", "is truncated or damaged"),
+            (b"\x1f\x8bnothing", "is truncated or damaged"),
+        ],
+    )
+    def test_damaged_files_are_refused(self, tmp_path, content, message):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            load_idx(tmp_path / "a")
+        assert "\n" not in str(caught.value) and str(tmp_path / "a") in str(caught.value)
+
+    def test_a_missing_file_is_an_os_error(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            load_idx(tmp_path / "absent.gz")
+
+
+class TestMnistFolder:
+    def test_images_become_rows(self, tmp_path):
+        images, labels = mnist_folder(tmp_path)
+        X_train, y_train, X_test, y_test = load_mnist_folder(tmp_path)
+        assert X_train.shape == (6, 20) and y_train.shape == (6,)
+        assert X_test.dtype == np.float32 and y_test.dtype == np.int64
+        np.testing.assert_array_equal(X_test, images.reshape(3, 20).astype(np.float32) / 255)
+        np.testing.assert_array_equal(y_test, labels)
+
+    def test_a_missing_file_is_named(self, tmp_path):
+        mnist_folder(tmp_path)
+        (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+        with pytest.raises(FileNotFoundError, match="neither t10k-labels-idx1-ubyte nor"):
+            load_mnist_folder(tmp_path)
+
+    def test_images_and_labels_must_belong_together(self, tmp_path):
+        mnist_folder(tmp_path)
+        (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
+        with pytest.raises(ValueError, match="6 train images but 5 train labels"):
+            load_mnist_folder(tmp_path)
+
+    def test_labels_in_place_of_images_are_refused(self, tmp_path):
+        mnist_folder(tmp_path)
+        (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
+        with pytest.raises(ValueError, match="expected uint8 with 3 dimensions"):
+            load_mnist_folder(tmp_path)
