@@ -1,4 +1,5 @@
-// NumPy arrays at the border: every shape, dtype and layout is checked here, since nothing below checks again.
+// NumPy arrays at the border: every shape, dtype and layout is checked here, since nothing below
+// checks again.
 #pragma once
 
 #include <pybind11/numpy.h>

@@ -1,4 +1,5 @@
-// Operators as Python sees them: one object for both types, made by name from the generated registries.
+// Operators as Python sees them: one object for both types, made by name from the generated
+// registries.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -29,7 +29,8 @@ inline int current_thread() {
 #endif
 }
 
-// Ends the idle threads of the runtime: a child forked while they wait would hang in its first parallel region.
+// Ends the idle threads of the runtime: a child forked while they wait would hang in its first
+// parallel region.
 inline void pause_threads() {
 #ifdef _OPENMP
   omp_pause_resource_all(omp_pause_hard);

@@ -1,11 +1,11 @@
-// Activations σ. An operator is a small struct of scalar functions in a header of its own; `ActivationOf`
-// turns it into loops over arrays: chosen once per block, inlined within.
+// Activations σ. An operator is a small struct of scalar functions in a header of its own;
+// `ActivationOf` turns it into loops over arrays: chosen once per block, inlined within.
 //
 // An operator provides
 //   value(u)               σ(u)
 //   left_derivative(u), right_derivative(u)   one-sided, equal where σ is smooth
 //   difference(a, b)       σ(a) − σ(b), accurate relative to a − b
-//   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally, the leftmost where not unique
+//   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally; the leftmost if not unique
 #pragma once
 
 #include <type_traits>

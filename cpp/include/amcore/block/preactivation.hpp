@@ -35,8 +35,9 @@ template <class T> BlockStep preactivation_step(Index n, const T* v, const T* p,
   return {squared, gamma / 2 * fit + rho / 2 * coupling};
 }
 
-// dist²(0, ∂_U f): A = V − σ(U), E = U − P; `left`, `right`: the one-sided derivatives of σ at U. At a kink
-// that is convex the subdifferential is the interval between the one-sided derivatives of f, else the two points.
+// dist²(0, ∂_U f): A = V − σ(U), E = U − P; `left`, `right`: the one-sided derivatives of σ at U.
+// At a kink that is convex the subdifferential is the interval between the one-sided derivatives of
+// f, else the two points.
 template <class T> double preactivation_distance(Index n, const T* a, const T* e, const T* left,
                                                  const T* right, double gamma, double rho) {
   return sum(n, [&](Index i) {

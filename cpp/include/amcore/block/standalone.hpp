@@ -1,4 +1,5 @@
-// The block updates on whole arrays, for alternating-minimisation code of other origin. Samples are columns.
+// The block updates on whole arrays, for alternating-minimisation code of other origin. Samples are
+// columns.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // The weight block, (W, b) jointly:
 //   argmin ρ/2‖U − W V − b1ᵀ‖² + λ/2‖W‖² + α/2‖(W, b) − (Wᵏ, bᵏ)‖²
-// as a correction (so that the Gram matrix's rounding scales the step, not the weights): with Ṽ = [V; 1ᵀ],
-// R = U − Wᵏ V − bᵏ1ᵀ, E = diag(1, …, 1, 0) where there is a bias,
+// as a correction, so that the Gram matrix's rounding scales the step and not the weights. With
+// Ṽ = [V; 1ᵀ], R = U − Wᵏ V − bᵏ1ᵀ, E = diag(1, …, 1, 0) where there is a bias,
 //   Δ (ρ Ṽ Ṽᵀ + αI + λE) = ρ R Ṽᵀ − λ[Wᵏ, 0],      (W, b) += Δ.
 // Its decrease of the objective is exactly ½⟨Δ, right side⟩ + α/2‖Δ‖².
 // Zeng et al. (ICML 2019), Algorithm 2; the bias as part of the block is ours.
@@ -24,7 +24,8 @@ template <class T> class WeightBlock {
   WeightBlock() = default;
   WeightBlock(Index out, Index in) : solver_(in + 1, out), delta_((in + 1) * out) {}
 
-  // `v`: the moments of V (the input's are computed once and kept); `sums`: R Vᵀ and the sum of R; n samples.
+  // `v`: the moments of V (the input's are computed once and kept); `sums`: R Vᵀ and the sum of R;
+  // n samples.
   BlockStep update(T* W, T* b, const Moments<T>& v, const SampleSums<T>& sums, double samples,
                    double rho, double alpha, double lam, int layer, int threads) {
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);

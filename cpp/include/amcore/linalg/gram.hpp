@@ -1,9 +1,11 @@
 // The only reductions over samples that a scheme needs: G = Σ v vᵀ and C = Σ r vᵀ, with Σ v and Σ r
 // beside them for the bias (a constant entry 1 in v).
 //
-// Activations lie far from the origin beside their spread, and float32 sums of v vᵀ then lose the small eigenvalues
-// that decide. So the sums are taken of v − m, m a mean over a few samples, and m is put back in float64:
-//   Σ v vᵀ = Σ (v−m)(v−m)ᵀ + m sᵀ + s mᵀ + n m mᵀ,   s = Σ (v−m);      Σ r vᵀ = Σ r (v−m)ᵀ + (Σ r) mᵀ
+// Activations lie far from the origin beside their spread, and float32 sums of v vᵀ then lose the
+// small eigenvalues that decide. So the sums are taken of v − m, m a mean over a few samples, and m
+// is put back in float64:
+//   Σ v vᵀ = Σ (v−m)(v−m)ᵀ + m sᵀ + s mᵀ + n m mᵀ,   s = Σ (v−m)
+//   Σ r vᵀ = Σ r (v−m)ᵀ + (Σ r) mᵀ
 #pragma once
 
 #include "amcore/linalg/product.hpp"
@@ -28,7 +30,8 @@ template <class T> struct Moments {
   const T *gram, *sum, *shift;
 };
 
-// Partial sums of every chunk for r of size `rows` and v of size `columns`; after `reduce` the totals.
+// Partial sums of every chunk for r of size `rows` and v of size `columns`; after `reduce` the
+// totals.
 template <class T> class SampleSums {
  public:
   SampleSums() = default;

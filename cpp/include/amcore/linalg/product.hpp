@@ -56,7 +56,8 @@ template <class T, class Source> void pack_left(Index m, Index k, const Source* 
   }
 }
 
-// panels ← X (k × n), entry (p, j) at x[p * row_stride + j * column_stride], zero columns at the end.
+// panels ← X (k × n), entry (p, j) at x[p * row_stride + j * column_stride], zero columns at the
+// end.
 template <class T>
 void pack_right(Index k, Index n, const T* x, Index row_stride, Index column_stride, T* panels) {
   constexpr Index C = Kernel<T>::columns;

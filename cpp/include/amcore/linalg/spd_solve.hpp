@@ -1,5 +1,6 @@
 // Symmetric positive definite systems of a layer's width, in float64 for either type of the state:
-// they are small beside the products over samples, and float32 Gram matrices are often too ill-conditioned.
+// they are small beside the products over samples, and float32 Gram matrices are often too
+// ill-conditioned.
 #pragma once
 
 #include <Eigen/Cholesky>
@@ -24,7 +25,8 @@ class SpdSolver {
     return {matrix_.data(), size, size};
   }
 
-  // Factorise. On failure: the condition number's estimate; the matrix was not positive definite to rounding.
+  // Factorise. On failure: the condition number's estimate; the matrix was not positive definite to
+  // rounding.
   std::optional<double> factorise() {
     MatrixMap<double> a(matrix_.data(), size_, size_);
     Eigen::Map<Eigen::VectorXd>(diagonal_.data(), size_) = a.diagonal();
@@ -41,8 +43,8 @@ class SpdSolver {
     return least > 0 ? most / least : std::numeric_limits<double>::infinity();
   }
 
-  // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of columns
-  // are fixed, so the result does not depend on the number of threads.
+  // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
+  // columns are fixed, so the result does not depend on the number of threads.
   double solve(double* b, Index columns, int threads) {
     const MatrixMap<double> a(matrix_.data(), size_, size_);
     const Index blocks = (columns + block - 1) / block;
@@ -65,7 +67,8 @@ class SpdSolver {
   Index size_ = 0;
 };
 
-// out (lower triangle and its mirror) ← scale · A Aᵀ + I, A: m × k column-major; column blocks in parallel.
+// out (lower triangle and its mirror) ← scale · A Aᵀ + I, A: m × k column-major; column blocks in
+// parallel.
 inline void shifted_gram(const MatrixMap<double>& a, double scale, MatrixMap<double> out,
                          int threads) {
   constexpr Index block = SpdSolver::block;

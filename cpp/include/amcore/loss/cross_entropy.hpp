@@ -12,8 +12,8 @@ namespace amcore::loss {
 // ℓ(v, y) = s log Σ_k e^{v_k} − ⟨y, v⟩, s = Σ_k y_k (1 for one-hot and for probability targets).
 // Gradient s p − y with p = softmax(v).
 //
-// prox: damped Newton on φ(v) = τ ℓ(v, y) + ½‖v − q‖². Its Hessian I + τs(diag p − p pᵀ) is inverted by
-// Sherman–Morrison in O(K). Computed in float64 for either type.
+// prox: damped Newton on φ(v) = τ ℓ(v, y) + ½‖v − q‖². Its Hessian I + τs(diag p − p pᵀ) is
+// inverted by Sherman–Morrison in O(K). Computed in float64 for either type.
 struct CrossEntropyLoss {
   static constexpr NoParameters parameters{};
   static constexpr bool separable = false;
@@ -71,7 +71,8 @@ struct CrossEntropyLoss {
     std::copy(q, q + K, v);
     for (int iteration = 0; iteration < most_steps; ++iteration) {
       const double log_sum = log_sum_exp(K, v);
-      // Solve (D − ts p pᵀ) step = g with D = I + ts diag p; as Σp = 1, 1 − ts pᵀD⁻¹p = Σ p/(1 + ts p).
+      // Solve (D − ts p pᵀ) step = g with D = I + ts diag p.
+      // As Σp = 1, the denominator 1 − ts pᵀD⁻¹p is Σ p/(1 + ts p).
       double norm = 0, scale = 0, pg = 0, rest = 0;
       for (Index k = 0; k < K; ++k) {
         p[k] = std::exp(v[k] - log_sum);
@@ -90,7 +91,8 @@ struct CrossEntropyLoss {
         step[k] = (g + lift * p[k]) / (1 + t * s * p[k]);
         descent += g * step[k];
       }
-      // Armijo on the difference of φ, formed from the step so that it stays exact near the minimiser.
+      // Armijo on the difference of φ, formed from the step so that it stays exact near the
+      // minimiser.
       double length = 1;
       for (int halving = 0; halving < most_halvings; ++halving, length /= 2) {
         double growth = 0, change = 0, top = -std::numeric_limits<double>::infinity();

@@ -6,7 +6,8 @@
 
 namespace amcore::loss {
 
-// ℓ(v, y) = max(0, 1 − y v), y = ±1.  With m = y q:  prox = y · (m if m ≥ 1;  m + τ if m ≤ 1 − τ;  else 1)
+// ℓ(v, y) = max(0, 1 − y v), y = ±1
+// prox = y · (m if m ≥ 1;  m + τ if m ≤ 1 − τ;  else 1) with m = y q
 struct HingeLoss {
   static constexpr NoParameters parameters{};
   static constexpr bool separable = true;

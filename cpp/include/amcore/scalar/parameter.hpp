@@ -1,4 +1,5 @@
-// How an operator declares its parameters: `static constexpr std::array parameters{Parameter{"slope", 0.01}}`.
+// How an operator declares its parameters:
+//   static constexpr std::array parameters{Parameter{"slope", 0.01}};
 #pragma once
 
 #include <array>

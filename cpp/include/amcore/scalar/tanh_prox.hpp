@@ -2,10 +2,10 @@
 //   argmin_t h(t) = ½(v − tanh t)² + w/2 (t − z)².
 //
 // With y = tanh t:  h' = w(t − z) − φ,  φ = (v − y)(1 − y²),  φ' = (1 − y²)(3y² − 2vy − 1).
-// Let tanh z ≤ v (else mirror: h(t; v, z) = h(−t; −v, −z)). Then every minimiser lies right of z, left of
-// atanh v and within max|φ|/w of z. There φ ≥ 0, and φ' exceeds w at most on one interval (p₁, p₂) left of
-// the maximum of φ, at y = (v − √(v² + 3))/3. So h' rises up to p₁, falls, and rises again from p₂: at
-// most two minima, one on each rising piece.
+// Let tanh z ≤ v (else mirror: h(t; v, z) = h(−t; −v, −z)). Then every minimiser lies right of z, left
+// of atanh v and within max|φ|/w of z. There φ ≥ 0, and φ' exceeds w at most on one interval (p₁,
+// p₂) left of the maximum of φ, at y = (v − √(v² + 3))/3. So h' rises up to p₁, falls, and rises
+// again from p₂: at most two minima, one on each rising piece.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,8 @@ template <class T> struct Slope {
   T value, derivative;
 };
 
-// The root of an increasing function on [lo, hi]: Newton, bisecting where a step leaves the bracket or
-// does not halve the residual.
+// The root of an increasing function on [lo, hi]: Newton, bisecting where a step leaves the bracket
+// or does not halve the residual.
 template <class T, class Function> T increasing_root(T lo, T hi, T start, Function&& function) {
   T t = start, previous = std::numeric_limits<T>::infinity();
   while (lo < hi) {
@@ -38,7 +38,8 @@ template <class T, class Function> T increasing_root(T lo, T hi, T start, Functi
   return t;
 }
 
-// The last point, going from `inside` (where the predicate holds) to `outside` (where it does not), up to rounding.
+// The last point, going from `inside` (where the predicate holds) to `outside` (where it does not),
+// up to rounding.
 template <class T, class Predicate> T bisect(T inside, T outside, Predicate&& holds) {
   while (true) {
     const T middle = inside + (outside - inside) / 2;
@@ -70,7 +71,8 @@ template <class T> T prox_tanh(T v, T z, T w) {
   const T y_top = v >= 0 ? -1 / (v + root) : (v - root) / 3;
   const T top = std::atanh(y_top);  // φ' > 0 left of it only
   if (lo < top) {
-    // The peak of φ': d/dy (1 − y²)(3y² − 2vy − 1) = −12y³ + 6vy² + 8y − 2v changes sign once on (−1, y_top).
+    // The peak of φ': d/dy (1 − y²)(3y² − 2vy − 1) = −12y³ + 6vy² + 8y − 2v changes sign once on
+    // (−1, y_top).
     const T y_peak =
         bisect(y_top, T(-1), [v](T y) { return ((-12 * y + 6 * v) * y + 8) * y - 2 * v <= 0; });
     const T peak = std::atanh(std::max(y_peak, std::nextafter(T(-1), T(0))));

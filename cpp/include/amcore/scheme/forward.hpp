@@ -18,7 +18,8 @@ void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out,
       for (Index i = 0; i < layer.out; ++i) out[j * layer.out + i] += layer.b[i];
 }
 
-// One layer over all samples of the plan, into its U and V. Every value is a function of its sample alone.
+// One layer over all samples of the plan, into its U and V. Every value is a function of its sample
+// alone.
 template <class T> void forward_layer(const Layer<T>& layer, const TilePlan& plan,
                                       const T* previous, const T* packed,
                                       const std::vector<Panels<T>>& panels, int threads) {

@@ -12,7 +12,8 @@
 
 namespace amcore {
 
-// One layer of the network with its variables. Arrays belong to the caller and are updated in place.
+// One layer of the network with its variables. Arrays belong to the caller and are updated in
+// place.
 template <class T> struct Layer {
   Index in, out;
   bool skip;  // V couples to V_{i−1} + σ(U)

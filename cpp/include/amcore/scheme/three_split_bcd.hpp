@@ -1,18 +1,20 @@
 // Three-splitting block coordinate descent, with or without skip connections:
 //
-//   f(W, U, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖² + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i1ᵀ‖²
+//   f(W, U, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
+//                                         + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i1ᵀ‖²
 //
-// A sweep minimises over V_N, U_N, W_N, then V_i, U_i, W_i for i = N−1, …, 1, always with the newest values,
-// with a proximal weight α on V_N, U_i and (W_i, b_i) (none on U_N where σ_N is the identity).
-// Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and (6).
+// A sweep minimises over V_N, U_N, W_N, then V_i, U_i, W_i for i = N−1, …, 1, always with the
+// newest values, with a proximal weight α on V_N, U_i and (W_i, b_i) (none on U_N where σ_N is the
+// identity). Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and
+// (6).
 //
-// Everything per sample between two weight updates is one pass over tiles of samples: pass N does V_N and U_N,
-// pass i does V_i and U_i and collects the sums for W_i; pass 0 takes the residual of layer 1. An array of the
-// state is read and written once a pass. What is final only after V_{i−1} is known (the residual of layer i, and
-// with a skip connection its fit) is measured in pass i−1.
+// Everything per sample between two weight updates is one pass over tiles of samples: pass N does
+// V_N and U_N, pass i does V_i and U_i and collects the sums for W_i; pass 0 takes the residual of
+// layer 1. An array of the state is read and written once a pass. What is final only after V_{i−1}
+// is known (the residual of layer i, and with a skip connection its fit) is measured in pass i−1.
 //
-// The state is all there is between two sweeps: nothing is cached that a change of the arrays would outdate,
-// except the Gram matrix of the input.
+// The state is all there is between two sweeps: nothing is cached that a change of the arrays would
+// outdate, except the Gram matrix of the input.
 #pragma once
 
 #include <array>
@@ -351,8 +353,8 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     return nullptr;
   }
 
-  // dist² of V_i of a layer with a skip connection, once V_{i−1} has moved by `step` to its final value;
-  // fit = V_i − V_{i−1} − σ(U_i).
+  // dist² of V_i of a layer with a skip connection, once V_{i−1} has moved by `step` to its final
+  // value; fit = V_i − V_{i−1} − σ(U_i).
   double late_distance(std::size_t i, Tile tile, const T* fit, const T* step) const {
     const Layer<T>& layer = layers_[i];
     const Index size = tile.size * layer.out;
