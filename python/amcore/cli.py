@@ -33,12 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Parameters
     ----------
-    arguments
+    arguments : sequence of str, optional
         The arguments after the program's name; those of the process by default.
 
     Returns
     -------
-    status
+    int
         The exit status: 0 for success; of ``certify`` 0, 1, 2 if condition A1 holds, fails or is
         undecided; 2 after an error, with one line on the standard error; 130 after Ctrl-C.
     """

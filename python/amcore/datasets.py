@@ -33,11 +33,11 @@ def load_digits_split(
 
     Parameters
     ----------
-    test_fraction
+    test_fraction : float
         Share of the samples to hold out, between 0 and 1; every digit keeps its share.
-    seed
+    seed : int
         Seed of the choice.
-    dtype
+    dtype : float type
         Floating-point type of the samples.
 
     Returns
@@ -81,12 +81,12 @@ def load_idx(path: str | PathLike[str]) -> NDArray[Any]:
 
     Parameters
     ----------
-    path
+    path : path
         The file.
 
     Returns
     -------
-    array
+    ndarray
         The entries in the machine's own byte order.
 
     Raises
@@ -124,7 +124,7 @@ def load_mnist_folder(path: str | PathLike[str]) -> Split:
 
     Parameters
     ----------
-    path
+    path : path
         Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
         t10k-labels-idx1-ubyte, each plain or as .gz.
 

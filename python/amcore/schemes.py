@@ -106,7 +106,7 @@ class ThreeSplitBCD(Scheme):
     rho : float or sequence of N floats, optional
         Weights ρ_i > 0; by default those of `gamma`.
     alpha : float
-        Proximal weight α ≥ 0.
+        Proximal weight α > 0.
 
     Raises
     ------
@@ -127,7 +127,7 @@ class ThreeSplitBCD(Scheme):
         object.__setattr__(self, "gamma", _positive("gamma", self.gamma))
         if self.rho is not None:
             object.__setattr__(self, "rho", _positive("rho", self.rho))
-        object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, least=0))
+        object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
 
     def __repr__(self) -> str:
         given = ", ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))

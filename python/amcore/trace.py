@@ -50,12 +50,12 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
 
     Parameters
     ----------
-    path
+    path : path
         Where the finished file is to be.
 
     Yields
     ------
-    file
+    file : binary file
         The file to write to; closed by the context manager.
 
     Raises
@@ -85,25 +85,25 @@ class Record:
 
     Attributes
     ----------
-    sweep
+    sweep : int
         Number of the sweep; 0 is the start, before the first sweep.
-    objective
+    objective : float
         The objective f after the sweep.
-    subgradient_distance
+    subgradient_distance : float
         dist(0, ∂f) after the sweep; NaN where it was not measured.
-    decrease
+    decrease : float
         f before minus f after the sweep, accurate relative to the steps where the sweep was
         measured; NaN for the start.
-    parts
+    parts : dict of float
         The terms of the objective by name; they add up to it.
-    distance
+    distance : dict of float
         dist(0, ∂f) of each block of variables; the root of the sum of squares is
         `subgradient_distance`.
-    step_norm
+    step_norm : dict of float
         Frobenius norm of the change of each block of variables.
-    time
+    time : float
         Wall time of the sweep in seconds.
-    seconds
+    seconds : dict of float
         Wall time of each phase of the sweep in seconds.
     """
 
@@ -148,29 +148,31 @@ class Trace:
 
     Parameters
     ----------
-    dtype
+    dtype : float type
         Floating-point type the run computes in; it decides which differences of objectives the
         analysis takes for rounding. Totals are kept in float64 whatever it is.
-    distance_is_bound
+    distance_is_bound : bool
         True if `subgradient_distance` is only an upper bound of dist(0, ∂f).
-    accurate_decrease
+    accurate_decrease : bool
         True if `decrease` is accurate relative to the steps on the measured sweeps, False if it is
         the difference of two objectives.
 
     Attributes
     ----------
-    objective : (K + 1,)
-        The objective f.
-    subgradient_distance : (K + 1,)
-        dist(0, ∂f), NaN where it was not measured.
-    decrease : (K,)
-        `decrease[k]` is f_k − f_{k+1}.
-    parts, distance, seconds : dict of (K + 1,)
-        Terms of the objective, blocks of the distance, phases of the wall time, each by name.
-    step_norm : dict of (K,)
-        Frobenius norm of the change of each block of variables.
-    time : (K + 1,)
-        Wall time of each sweep in seconds; index 0 is the measurement of the start.
+    objective : ndarray
+        The objective f, shape (K + 1,).
+    subgradient_distance : ndarray
+        dist(0, ∂f), shape (K + 1,), NaN where it was not measured.
+    decrease : ndarray
+        Shape (K,); `decrease[k]` is f_k − f_{k+1}.
+    parts, distance, seconds : dict of ndarray
+        Terms of the objective, blocks of the distance, phases of the wall time, each by name and
+        of shape (K + 1,).
+    step_norm : dict of ndarray
+        Frobenius norm of the change of each block of variables, shape (K,).
+    time : ndarray
+        Wall time of each sweep in seconds, shape (K + 1,); index 0 is the measurement of the
+        start.
     marks : list of (sweep, text)
         Events such as a restart.
 
@@ -317,17 +319,17 @@ class Trace:
 
         Parameters
         ----------
-        objective
+        objective : array_like
             f_0, …, f_K, shape (K + 1,), finite.
-        subgradient_distance
+        subgradient_distance : array_like, optional
             dist(0, ∂f) at the same points (the norm of the gradient where f is smooth), shape
             (K + 1,), not negative; NaN where it was not measured.
-        decrease
+        decrease : array_like, optional
             f_k − f_{k+1} for k = 0, …, K − 1, shape (K,), if it is known more accurately than as a
             difference of objectives.
-        distance_is_bound
+        distance_is_bound : bool
             True if `subgradient_distance` is only an upper bound of dist(0, ∂f).
-        dtype
+        dtype : float type, optional
             Floating-point type the objective was computed in; by default that of `objective` if it
             is one, float64 otherwise.
 

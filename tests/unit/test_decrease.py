@@ -92,6 +92,15 @@ def test_the_violations_at_the_start_move_k0():
     assert result.verdict.verdict == "holds" and "from sweep 3 on" in result.verdict.reason
 
 
+def test_a_ratio_that_still_falls_is_said_so():
+    k = np.arange(41)
+    f = np.concatenate([[3.0], 3.0 - np.cumsum(1.0 / (1 + k[1:]) ** 2)])
+    falling = sufficient_decrease(Trace.from_arrays(f, np.ones(41)), 1)
+    assert falling.attained_at == 39 and "still falling" in falling.verdict.reason
+    f, g, _ = gradient_descent([1.0], 0.5, 20)
+    assert "falling" not in sufficient_decrease(Trace.from_arrays(f, g), 1).verdict.reason
+
+
 def test_violations_to_the_end_fail():
     f = np.linspace(0.0, 1.0, 31)
     result = sufficient_decrease(Trace.from_arrays(f, np.ones(31)), 1)

@@ -1,8 +1,9 @@
 """amcore.initialization: distribution, reproducibility, dtypes."""
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 from amcore import initialization
 
 NET = amcore.Network([300, 200, 100])

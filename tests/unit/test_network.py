@@ -3,9 +3,10 @@
 import dataclasses
 import pickle
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 
 
 def test_defaults():

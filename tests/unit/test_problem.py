@@ -1,8 +1,9 @@
 """amcore.Problem: dtypes, encoding of labels, decoding of outputs."""
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 
 rng = np.random.default_rng(0)
 NET = amcore.Network([4, 3])
@@ -46,7 +47,12 @@ def test_one_output_takes_a_vector():
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [(np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float64), (bool, np.float64)],
+    [
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        (np.uint8, np.float64),
+        (bool, np.float64),
+    ],
 )
 def test_dtypes(given, kept):
     problem = amcore.Problem(NET, np.ones((6, 4), given), LABELS)

@@ -1,8 +1,9 @@
 """amcore.State: a read-only mapping to live arrays."""
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 
 ARRAYS = {"W1": np.ones((3, 2)), "b1": np.zeros(3), "U1": np.ones((5, 3)), "V1": np.ones((5, 3))}
 

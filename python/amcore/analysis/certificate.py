@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -28,11 +29,11 @@ class Certificate:
 
     Attributes
     ----------
-    trace
+    trace : Trace
         The run.
-    decrease
+    decrease : tuple of SufficientDecrease
         Condition A1 for each j asked for.
-    verdicts
+    verdicts : dict of Verdict
         The verdict on each condition; "A1" is that of the smallest j for which A1 holds.
     """
 
@@ -67,7 +68,10 @@ class Certificate:
                     f"  left out for j = {a1.j}: {a1.below_floor} within rounding,"
                     f" {a1.unmeasured} unmeasured"
                 )
-        lines += ["", *(f"{name} {v.verdict}: {v.reason}." for name, v in self.verdicts.items())]
+        lines.append("")
+        for name, verdict in self.verdicts.items():
+            sentence = f"{name} {verdict.verdict}: {verdict.reason}."
+            lines += textwrap.wrap(sentence, 79, subsequent_indent="  ")
         lines.append(_SCOPE)
         return "\n".join(lines)
 
@@ -102,7 +106,7 @@ class Certificate:
 
         Parameters
         ----------
-        path
+        path : path
             The file to write; its suffix is the format: .png, .pdf or .svg.
 
         Raises
@@ -130,14 +134,14 @@ def certify(
 
     Parameters
     ----------
-    trace
+    trace : Trace
         The trace of the run, from amcore or from `Trace.from_arrays`.
-    objective : (K + 1,)
-        In place of `trace`: the objective f_0, …, f_K of any optimiser.
-    subgradient_distance : (K + 1,)
+    objective : array_like
+        In place of `trace`: the objective f_0, …, f_K of any optimiser, shape (K + 1,).
+    subgradient_distance : array_like, optional
         With `objective`: dist(0, ∂f) at the same points, the norm of the gradient where f is
-        smooth; NaN where it was not measured.
-    js
+        smooth; shape (K + 1,), NaN where it was not measured.
+    js : iterable of int
         The numbers of sweeps j for which condition A1 is measured.
 
     Returns

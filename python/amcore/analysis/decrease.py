@@ -27,9 +27,9 @@ class Verdict:
 
     Attributes
     ----------
-    verdict
+    verdict : str
         "holds", "fails" or "undecided".
-    reason
+    reason : str
         One sentence with the numbers behind it.
     """
 
@@ -47,29 +47,29 @@ class SufficientDecrease:
 
     Attributes
     ----------
-    j
+    j : int
         The number of sweeps the decrease is taken over.
-    constant
+    constant : float or None
         The largest c₁ from `k0` on; None if there is none.
-    k0
+    k0 : int or None
         The smallest k₀ for which `constant` is positive; None if there is none.
-    attained_at
+    attained_at : int or None
         The sweep k at which the ratio (f_k − f_{k+j}) / g_{k+j}² is `constant`.
-    violations
+    violations : float
         The share of the checked sweeps at which f_k < f_{k+j} by more than rounding.
-    last_violation
+    last_violation : int or None
         The last such sweep; None if there is none.
-    checked
+    checked : int
         How many sweeps k were checked.
-    below_floor
+    below_floor : int
         How many were left out because rounding hides whether f fell, or what g_{k+j} is.
-    stalled
+    stalled : int
         How many of those tell nevertheless that no constant as large as `constant` can hold there:
         f is flat while g_{k+j} is not small.
-    unmeasured
+    unmeasured : int
         How many were left out because g_{k+j} was not measured.
-    ratio : (max(0, K - j + 1),)
-        The ratio for each k, NaN where it was left out.
+    ratio : ndarray
+        The ratio for k = 0, …, K − j, NaN where it was left out.
     """
 
     j: int
@@ -123,8 +123,10 @@ class SufficientDecrease:
                 f" c₁ = {self.constant:.3g} does not hold there, a smaller constant might",
             )
         start = "from the start" if self.k0 == 0 else f"from sweep {self.k0} on"
-        still = ", still falling at the last" if self.attained_at == after[-1] else ""
-        return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}{still}")
+        earlier = self.ratio[after[: later // 2]].min()
+        falling = self.attained_at == after[-1] and self.constant < 0.99 * earlier
+        warning = ", but the ratio is still falling at the end" if falling else ""
+        return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}{warning}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the ratios."""
@@ -139,13 +141,14 @@ def remaining_decrease(trace: Trace) -> Array:
 
     Parameters
     ----------
-    trace
+    trace : Trace
         A trace of K sweeps.
 
     Returns
     -------
-    remaining : (K + 1,)
-        The sums from the last sweep backwards, smallest terms first on a converging run.
+    ndarray
+        Shape (K + 1,); summed from the last sweep backwards, smallest terms first on a converging
+        run.
     """
     return np.concatenate([np.cumsum(trace.decrease[::-1])[::-1], [0.0]])
 
@@ -179,9 +182,9 @@ def sufficient_decrease(
 
     Parameters
     ----------
-    trace
+    trace : Trace
         The run.
-    j
+    j : int or sequence of int
         The number of sweeps to take the decrease over, or several such numbers.
 
     Returns

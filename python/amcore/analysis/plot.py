@@ -32,9 +32,9 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
 
     Parameters
     ----------
-    certificate
+    certificate : Certificate
         What `certify` returned.
-    path
+    path : path
         The file to write; its suffix is the format: .png, .pdf or .svg.
 
     Raises

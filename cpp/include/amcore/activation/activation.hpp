@@ -5,7 +5,9 @@
 //   value(u)               σ(u)
 //   left_derivative(u), right_derivative(u)   one-sided, equal where σ is smooth
 //   difference(a, b)       σ(a) − σ(b), accurate relative to a − b
-//   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally; the leftmost if not unique
+//   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally and leftmost
+// or the same functions of arrays, with the arguments of `Activation`, where a loop over entries
+// would not vectorise.
 #pragma once
 
 #include <type_traits>
@@ -32,23 +34,37 @@ struct IdentityActivation;
 }
 
 template <class Op, class T> class ActivationOf final : public Activation<T> {
+  static constexpr bool of_arrays =
+      requires(const Op& op, Index n, const T* u, T* out) { op.value(n, u, out); };
+
  public:
   explicit ActivationOf(const ParameterValues& values) : op_(values) {}
   bool is_identity() const override { return std::is_same_v<Op, activation::IdentityActivation>; }
   void value(Index n, const T* u, T* out) const override {
-    for (Index i = 0; i < n; ++i) out[i] = op_.value(u[i]);
+    if constexpr (of_arrays)
+      op_.value(n, u, out);
+    else
+      for (Index i = 0; i < n; ++i) out[i] = op_.value(u[i]);
   }
   void derivative(Index n, const T* u, Side side, T* out) const override {
-    if (side == Side::left)
+    if constexpr (of_arrays)
+      op_.derivative(n, u, side, out);
+    else if (side == Side::left)
       for (Index i = 0; i < n; ++i) out[i] = op_.left_derivative(u[i]);
     else
       for (Index i = 0; i < n; ++i) out[i] = op_.right_derivative(u[i]);
   }
   void difference(Index n, const T* a, const T* b, T* out) const override {
-    for (Index i = 0; i < n; ++i) out[i] = op_.difference(a[i], b[i]);
+    if constexpr (of_arrays)
+      op_.difference(n, a, b, out);
+    else
+      for (Index i = 0; i < n; ++i) out[i] = op_.difference(a[i], b[i]);
   }
   void prox(Index n, const T* v, const T* z, T weight, T* out) const override {
-    for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
+    if constexpr (of_arrays)
+      op_.prox(n, v, z, weight, out);
+    else
+      for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
   }
 
  private:

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <cmath>
-
 #include "amcore/activation/activation.hpp"
-#include "amcore/scalar/tanh_prox.hpp"
+#include "amcore/scalar/tanh.hpp"
 
 namespace amcore::activation {
 
@@ -12,20 +10,25 @@ struct SigmoidActivation {
   static constexpr NoParameters parameters{};
   explicit SigmoidActivation(const ParameterValues&) {}
 
-  template <class T> T value(T u) const {
-    const T e = std::exp(-std::abs(u));
-    return (u >= 0 ? T(1) : e) / (1 + e);
+  template <class T> void value(Index n, const T* u, T* out) const {
+    scalar::for_each_block(n, [&](Index first, int count) {
+      scalar::Block<T> t = scalar::Block<T>::Zero(), e;
+      for (int i = 0; i < count; ++i) t[i] = u[first + i] / 2;
+      scalar::decay(t, e);
+      for (int i = 0; i < count; ++i) out[first + i] = scalar::Gaps<T>(t[i], e[i]).x / 2;
+    });
   }
-  template <class T> T left_derivative(T u) const {
-    const T e = std::exp(-std::abs(u));
-    return e / ((1 + e) * (1 + e));
+  template <class T> void derivative(Index n, const T* u, Side, T* out) const {
+    scalar::tanh_derivative(n, u, T(0.5), T(0.25), out);
   }
-  template <class T> T right_derivative(T u) const { return left_derivative(u); }
-  template <class T> T difference(T a, T b) const {
-    return scalar::tanh_difference(a / 2, b / 2) / 2;
+  template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
+    scalar::tanh_difference(n, a, b, T(0.5), T(0.5), out);
   }
-  template <class T> T prox(T v, T z, T w) const {
-    return 2 * scalar::prox_tanh(2 * v - 1, z / 2, 16 * w);
+  template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
+    const auto target = [](auto goal) {
+      return scalar::Target{2 * goal - 1, 2 * goal, 2 * (goal - 1)};
+    };
+    scalar::tanh_prox(n, v, z, 16 * w, T(0.5), T(2), target, out);
   }
 };
 

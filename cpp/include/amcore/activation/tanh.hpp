@@ -1,25 +1,28 @@
 #pragma once
 
-#include <cmath>
-
 #include "amcore/activation/activation.hpp"
-#include "amcore/scalar/tanh_prox.hpp"
+#include "amcore/scalar/tanh.hpp"
 
 namespace amcore::activation {
 
-// σ(u) = tanh u
+// σ(u) = tanh u;  prox: see scalar::TanhProx
 struct TanhActivation {
   static constexpr NoParameters parameters{};
   explicit TanhActivation(const ParameterValues&) {}
 
-  template <class T> T value(T u) const { return std::tanh(u); }
-  template <class T> T left_derivative(T u) const {
-    const T c = 1 / std::cosh(u);
-    return c * c;
+  template <class T> void value(Index n, const T* u, T* out) const {
+    scalar::tanh_value(n, u, T(1), T(1), T(0), out);
   }
-  template <class T> T right_derivative(T u) const { return left_derivative(u); }
-  template <class T> T difference(T a, T b) const { return scalar::tanh_difference(a, b); }
-  template <class T> T prox(T v, T z, T w) const { return scalar::prox_tanh(v, z, w); }
+  template <class T> void derivative(Index n, const T* u, Side, T* out) const {
+    scalar::tanh_derivative(n, u, T(1), T(1), out);
+  }
+  template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
+    scalar::tanh_difference(n, a, b, T(1), T(1), out);
+  }
+  template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
+    const auto target = [](auto goal) { return scalar::Target{goal, goal + 1, goal - 1}; };
+    scalar::tanh_prox(n, v, z, w, T(1), T(1), target, out);
+  }
 };
 
 }  // namespace amcore::activation

@@ -12,19 +12,21 @@ template <class T> struct Piece {
 };
 
 // argmin_u ½(v − σ(u))² + w/2 (u − z)²: on each piece the minimiser of the parabola, clipped to the
-// piece; of these the one of least value, the leftmost among equals.
+// piece; of these the one of least value, the leftmost among equals. Values are compared by their
+// difference, as products of differences, which keeps its sign where the values agree to rounding.
 template <class T, std::size_t K>
 inline T prox_piecewise_linear(const std::array<Piece<T>, K>& pieces, T v, T z, T w) {
-  T best = 0, least = 0;
+  T best = 0, level = 0;  // the best minimiser so far and σ there
   for (std::size_t k = 0; k < K; ++k) {
     const auto& [left, right, slope, intercept] = pieces[k];
     const T free = (slope * (v - intercept) + w * z) / (slope * slope + w);
     const T u = std::min(std::max(free, left), right);
-    const T a = v - (slope * u + intercept), d = u - z;
-    const T value = a * a + w * (d * d);
-    const bool better = k == 0 || value < least;
+    const T sigma = slope * u + intercept;
+    const T gain =
+        (sigma - level) * ((v - level) + (v - sigma)) + w * ((best - u) * ((best - z) + (u - z)));
+    const bool better = k == 0 || gain > 0;
     best = better ? u : best;
-    least = better ? value : least;
+    level = better ? sigma : level;
   }
   return best;
 }

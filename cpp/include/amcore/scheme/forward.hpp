@@ -51,22 +51,24 @@ void forward_pass(const std::vector<Layer<T>>& layers, Index n, const T* X, T* o
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
   const int team =
       static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), plan.chunks()));
-  std::vector<std::array<Buffer<T>, 4>> scratch;  // right panels; two activations; preactivation
+  std::vector<std::array<Buffer<T>, 4>> scratch;  // right panels; preactivation; two activations
   for (int thread = 0; thread < team; ++thread)
     scratch.push_back({Buffer<T>(right_panels_size<T>(width, plan.tile())),
                        Buffer<T>(width * plan.tile()), Buffer<T>(width * plan.tile()),
                        Buffer<T>(width * plan.tile())});
   parallel_for(plan.chunks(), team, [&](Index chunk, int thread) {
-    const auto& [right, first, second, u] = scratch[static_cast<std::size_t>(thread)];
+    const auto& buffers = scratch[static_cast<std::size_t>(thread)];
+    T* const right = buffers[0].data();
+    T* const u = buffers[1].data();
     plan.for_each_tile(chunk, [&](Tile tile) {
       const T* v = X + tile.begin * layers[0].in;
       for (std::size_t i = 0; i < layers.size(); ++i) {
         const Layer<T>& layer = layers[i];
         const Index size = tile.size * layer.out;
         T* const next =
-            i + 1 == layers.size() ? out + tile.begin * layer.out : (i % 2 ? second : first).data();
-        affine(layer, tile.size, packed[i].data(), v, u.data(), right.data());
-        layer.activation->value(size, u.data(), next);
+            i + 1 == layers.size() ? out + tile.begin * layer.out : buffers[2 + i % 2].data();
+        affine(layer, tile.size, packed[i].data(), v, u, right);
+        layer.activation->value(size, u, next);
         if (layer.skip)
           for (Index k = 0; k < size; ++k) next[k] += v[k];
         v = next;

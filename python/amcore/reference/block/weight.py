@@ -27,11 +27,13 @@ def ridge_update(
         (W̃ − W̃⁰)(ρ ṼᵀṼ + αI + λE) = ρ RᵀṼ − λ W̃⁰E.
 
     Source: Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; the joint update of b and the correction
-    form are our own algebra. `total` adds an array over all processes.
+    form are our own algebra. Computed in float64; `total` adds an array over all processes.
     """
-    inputs = V if b is None else np.column_stack([V, np.ones(len(V), V.dtype)])
-    old = W if b is None else np.column_stack([W, b])
-    penalty = np.ones(inputs.shape[1], W.dtype)
+    inputs = V.astype(np.float64)
+    old = W.astype(np.float64)
+    if b is not None:
+        inputs, old = np.column_stack([inputs, np.ones(len(V))]), np.column_stack([old, b])
+    penalty = np.ones(inputs.shape[1])
     if b is not None:
         penalty[-1] = 0
     residual = U - inputs @ old.T
@@ -40,5 +42,5 @@ def ridge_update(
     factor = np.linalg.cholesky(matrix)
     step = np.linalg.solve(factor.T, np.linalg.solve(factor, rhs.T)).T
     decrease = float(np.vdot(step, rhs) / 2 + alpha / 2 * np.vdot(step, step))
-    new = old + step
+    new = (old + step).astype(W.dtype)
     return (new, None, decrease) if b is None else (new[:, :-1], new[:, -1], decrease)

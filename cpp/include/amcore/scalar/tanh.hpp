@@ -1,0 +1,269 @@
+// tanh and its coupled prox, the whole of the smooth bounded activations: sigmoid is a tanh with
+// shifted arguments.
+//
+// With x = 1 + tanh t and y = 1 − tanh t, both known with full relative accuracy ("gaps"), nothing
+// here loses the tails. Loops over blocks of a fixed size vectorise; what they cannot settle goes
+// to a scalar path in float64.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "amcore/types.hpp"
+
+namespace amcore::scalar {
+
+inline constexpr int block_size = 64;
+template <class T> using Block = Eigen::Array<T, block_size, 1>;
+
+// tanh t for |t| ≤ ½, to rounding: Lambert's continued fraction t/(1 + t²/(3 + t²/(5 + …))), cut
+// after 17.
+template <class T> inline T small_tanh(T t) {
+  const T q = t * t;
+  const T above = (((q + 990) * q + 135135) * q + 4729725) * q + 34459425;
+  const T below = (((45 * q + 13860) * q + 945945) * q + 16216200) * q + 34459425;
+  return t * above / below;
+}
+
+// From e = e^{−2|t|}: x = 1 + tanh t, y = 1 − tanh t.
+template <class T> struct Gaps {
+  T x, y;
+  Gaps(T t, T e) {
+    const T large = 2 / (1 + e), small = large * e;
+    x = t < 0 ? small : large;
+    y = t < 0 ? large : small;
+  }
+  T tanh(T t) const { return std::abs(t) < T(0.5) ? small_tanh(t) : (t < 0 ? x - 1 : 1 - y); }
+};
+
+template <class T> inline void decay(const Block<T>& t, Block<T>& e) {
+  e = (T(-2) * t.abs()).exp();
+}
+
+// body(offset, count) over blocks; the last one may be short.
+template <class Body> void for_each_block(Index n, Body&& body) {
+  for (Index first = 0; first < n; first += block_size)
+    body(first, static_cast<int>(std::min<Index>(block_size, n - first)));
+}
+
+// out ← outer · tanh(inner · u) + shift
+template <class T> void tanh_value(Index n, const T* u, T inner, T outer, T shift, T* out) {
+  for_each_block(n, [&](Index first, int count) {
+    Block<T> t = Block<T>::Zero(), e;
+    for (int i = 0; i < count; ++i) t[i] = inner * u[first + i];
+    decay(t, e);
+    for (int i = 0; i < block_size; ++i) e[i] = outer * Gaps<T>(t[i], e[i]).tanh(t[i]) + shift;
+    std::copy_n(e.data(), count, out + first);
+  });
+}
+
+// out ← outer · (1 − tanh²(inner · u))
+template <class T> void tanh_derivative(Index n, const T* u, T inner, T outer, T* out) {
+  for_each_block(n, [&](Index first, int count) {
+    Block<T> t = Block<T>::Zero(), e;
+    for (int i = 0; i < count; ++i) t[i] = inner * u[first + i];
+    decay(t, e);
+    for (int i = 0; i < block_size; ++i) {
+      const Gaps<T> g(t[i], e[i]);
+      e[i] = outer * g.x * g.y;
+    }
+    std::copy_n(e.data(), count, out + first);
+  });
+}
+
+// out ← outer · (tanh(inner · a) − tanh(inner · b)), with an error relative to a − b:
+// tanh a − tanh b = tanh(a − b)(1 − tanh a tanh b), the last factor being (x_a y_b + y_a x_b)/2.
+template <class T> void tanh_difference(Index n, const T* a, const T* b, T inner, T outer, T* out) {
+  for_each_block(n, [&](Index first, int count) {
+    Block<T> s = Block<T>::Zero(), t = Block<T>::Zero(), e, f, d, g;
+    for (int i = 0; i < count; ++i) {
+      s[i] = inner * a[first + i];
+      t[i] = inner * b[first + i];
+      d[i] = inner * (a[first + i] - b[first + i]);
+    }
+    for (int i = count; i < block_size; ++i) d[i] = 0;
+    decay(s, e);
+    decay(t, f);
+    decay(d, g);
+    for (int i = 0; i < block_size; ++i) {
+      const Gaps<T> p(s[i], e[i]), q(t[i], f[i]);
+      e[i] = outer * (Gaps<T>(d[i], g[i]).tanh(d[i]) * ((p.x * q.y + p.y * q.x) / 2));
+    }
+    std::copy_n(e.data(), count, out + first);
+  });
+}
+
+// The target v of a tanh, with v + 1 and v − 1 beside it: near the ends of the range v − tanh t is
+// known accurately only through them.
+template <class T> struct Target {
+  T v, plus, minus;
+};
+
+// argmin_t h(t) = ½(v − tanh t)² + w/2 (t − z)², globally, the leftmost where not unique.
+//
+// h' = w(t − z) − φ, φ = (v − tanh t)(1 − tanh² t). Let tanh z ≤ v (else mirror). Then every
+// minimiser lies right of z, where φ' as a function of x = 1 + tanh t is, with δ = v + 1,
+//   g(x) = x(2 − x)(2δ − (4 + 2δ)x + 3x²),
+// positive only left of the first root x₀ of its last factor, and concave there. So h fails to be
+// convex at most on one interval (p₁, p₂), where g > w, and it has at most two minima: one root of
+// h' in [z, p₁], one right of p₂.
+class TanhProx {
+ public:
+  TanhProx(Target<double> target, double z, double weight)
+      : mirror_(residual_at(target, z) < 0), w_(weight), z_(mirror_ ? -z : z) {
+    target_ = mirror_ ? Target<double>{-target.v, -target.minus, -target.plus} : target;
+  }
+
+  double solve() const {
+    const double top = upper_bound();
+    double p1 = top, p2 = top;
+    nonconvex_interval(p1, p2);
+    p1 = std::clamp(p1, z_, top);
+    p2 = std::clamp(p2, z_, top);
+    double t;
+    if (!(p1 < p2)) {
+      t = root(z_, top);
+    } else {
+      const bool first = slope(p1).value >= 0, second = slope(p2).value <= 0;
+      if (!first && !second)
+        t = root(p1, p2);  // by rounding only
+      else if (!second)
+        t = root(z_, p1);
+      else if (!first)
+        t = root(p2, top);
+      else
+        t = lower_of(root(z_, p1), root(p2, top));
+    }
+    return mirror_ ? -t : t;
+  }
+
+ private:
+  struct Slope {
+    double value, derivative;
+  };
+
+  static double residual_at(const Target<double>& target, double t) {
+    const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
+    return std::abs(t) < 0.5 ? target.v - small_tanh(t)
+                             : (t < 0 ? target.plus - g.x : target.minus + g.y);
+  }
+
+  Slope slope(double t) const {  // h', h''
+    const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
+    const double s = g.x * g.y, r = residual_at(target_, t);
+    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh(t))};
+  }
+
+  // A point where h' ≥ 0: z + δ/w, as φ ≤ δ; or atanh v, as φ = 0 there; or m + c with m = max(z, 0)
+  // and c e^{2c} ≥ 4δ e^{−2m}/w, as φ(t) ≤ 4δ e^{−2t} for t ≥ 0.
+  double upper_bound() const {
+    const double delta = target_.plus, m = std::max(z_, 0.0);
+    double bound = z_ + delta / w_;
+    const double log_c = std::log(4 * delta) - 2 * m - std::log(w_);
+    bound = std::min(bound, m + (log_c < 2 ? std::exp(log_c) : log_c / 2));
+    if (target_.minus < 0)
+      bound = std::min(bound, std::abs(target_.v) < 0.5 ? std::atanh(target_.v)
+                                                        : std::log(delta / -target_.minus) / 2);
+    return bound > z_ ? bound : z_;
+  }
+
+  // Newton's method is monotone for g' from 0, and for g − w from 0 and from x₀.
+  void nonconvex_interval(double& p1, double& p2) const {
+    const double d = target_.plus, w = w_;
+    const auto g = [d](double x) { return x * (2 - x) * (2 * d - (4 + 2 * d) * x + 3 * x * x); };
+    const auto g1 = [d](double x) {
+      return 4 * d - (16 + 12 * d) * x + (30 + 6 * d) * x * x - 12 * x * x * x;
+    };
+    const auto g2 = [d](double x) { return (60 + 12 * d) * x - (16 + 12 * d) - 36 * x * x; };
+    const double x0 = 2 * d / (2 + d + std::hypot(d - 1, std::sqrt(3.0)));
+    double peak = 0;
+    for (int k = 0; k < 20; ++k) peak = std::min(peak - g1(peak) / g2(peak), x0);
+    if (!(g(peak) > w)) return;
+    double left = 0, right = x0;
+    for (int k = 0; k < 60; ++k) {
+      const double a = left < peak ? left - (g(left) - w) / g1(left) : peak;
+      const double b = right > peak ? right - (g(right) - w) / g1(right) : peak;
+      if (a == left && b == right) break;
+      left = a;
+      right = b;
+    }
+    p1 = std::log(left / (2 - left)) / 2;
+    p2 = std::log(right / (2 - right)) / 2;
+  }
+
+  // A root of h' with h'(low) ≤ 0 ≤ h'(high): Newton, bisecting where a step leaves the bracket or
+  // does not halve h'.
+  double root(double low, double high) const {
+    double t = low, previous = std::numeric_limits<double>::infinity();
+    for (int k = 0; k < 300; ++k) {
+      const auto [f, f1] = slope(t);
+      (f <= 0 ? low : high) = t;
+      if (f == 0 || low == high) return t;
+      const double newton = t - f / f1;
+      const bool settled =
+          std::abs(newton - t) <= 2 * std::numeric_limits<double>::epsilon() * std::abs(t);
+      const bool trusted =
+          settled || (2 * std::abs(f) <= previous && newton >= low && newton <= high);
+      t = trusted ? std::clamp(newton, low, high) : low + (high - low) / 2;
+      if (settled) return t;
+      previous = std::abs(f);
+    }
+    return t;
+  }
+
+  // The better of a < b: 2h(a) − 2h(b) as products of differences.
+  double lower_of(double a, double b) const {
+    double rise;
+    tanh_difference(1, &b, &a, 1.0, 1.0, &rise);
+    const double gain = rise * (residual_at(target_, a) + residual_at(target_, b)) +
+                        w_ * ((a - b) * ((a - z_) + (b - z_)));
+    return gain < 0 || (gain == 0 && !mirror_) ? a : b;
+  }
+
+  Target<double> target_;
+  bool mirror_;
+  double w_, z_;
+};
+
+// out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target` gives
+// a Target of either type. Newton from z settles all entries where w keeps h convex; the others are
+// solved one at a time.
+template <class T, class TargetOf>
+void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&& target, T* out) {
+  constexpr T eps = std::numeric_limits<T>::epsilon();
+  constexpr int most_steps = 8;
+  const T steepest = T(0.77);  // sup |(tanh)''| = 4/(3√3)
+  for_each_block(n, [&](Index first, int count) {
+    Block<T> t, e, start = Block<T>::Zero(), goal = Block<T>::Zero(), residual, unsettled;
+    std::copy_n(v + first, count, goal.data());
+    for (int i = 0; i < count; ++i) start[i] = inner * z[first + i];
+    t = start;
+    for (int k = 0; k < most_steps; ++k) {
+      decay(t, e);
+      for (int i = 0; i < block_size; ++i) {
+        const Target<T> to = target(goal[i]);
+        const Gaps<T> g(t[i], e[i]);
+        const T y = g.tanh(t[i]), s = g.x * g.y;
+        const T tail = t[i] < 0 ? to.plus - g.x : to.minus + g.y;
+        const T r = std::abs(t[i]) < T(0.5) ? to.v - y : tail;
+        const T pull = w * (t[i] - start[i]), push = r * s;
+        const T scale = w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push);
+        unsettled[i] = std::abs(pull - push) <= 2 * eps * scale ? T(0) : T(1);
+        residual[i] = (pull - push) / (w + s * (s + 2 * r * y));
+      }
+      if ((unsettled == 0).all()) break;
+      t -= unsettled * residual;
+    }
+    for (int i = 0; i < count; ++i) {
+      const bool convex = w >= steepest * (std::abs(target(goal[i]).v) + 1);
+      if (!convex || !(unsettled[i] == 0)) {
+        const auto wide = static_cast<double>(inner) * z[first + i];
+        t[i] = static_cast<T>(TanhProx(target(static_cast<double>(goal[i])), wide, w).solve());
+      }
+      out[first + i] = outer * t[i];
+    }
+  });
+}
+
+}  // namespace amcore::scalar

@@ -1,0 +1,254 @@
+"""Activations: the coupled prox beats every competitor; values, derivatives and differences.
+
+Values are judged in extended precision where the platform has it. Two candidates of the prox are
+compared by the difference of their objectives as a product of differences, whose rounding error is
+relative to the distance between them: nearly equal totals would hide a wrong choice.
+"""
+
+import numpy as np
+import pytest
+from amcore.reference.operator import PiecewiseLinear
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import DTYPES, names, operator, sides
+
+STEMS = names("activation")
+BACKENDS = ["native", "reference"]
+EXTREME = [-1e8, -3e3, -20.0, -1.0, -0.3, -1e-7, 0.0, 1e-9, 0.2, 0.5, 0.75, 1.0, 1.5, 40.0, 1e5, 1e8]
+WEIGHTS = [1e-12, 1e-7, 1e-3, 0.03, 0.1, 0.3, 1.0, 10.0, 1e4, 1e12]
+
+long = np.longdouble
+EXACT = {
+    "sigmoid": lambda u: np.where(u < 0, np.exp(np.minimum(u, 0)), 1) / (1 + np.exp(-np.abs(u))),
+    "tanh": np.tanh,
+}
+
+
+def exact_value(stem, u):
+    """σ in extended precision: a piecewise-linear σ has no rounding of its own to speak of."""
+    u = np.asarray(u, long)
+    if stem in EXACT:
+        return EXACT[stem](u)
+    values = operator("activation", stem).reference.value(u)
+    return np.asarray(values, long)
+
+
+def exact_difference(stem, a, b):
+    """σ(a) − σ(b) in extended precision, relative to a − b."""
+    a, b = np.asarray(a, long), np.asarray(b, long)
+    if stem == "sigmoid":
+        return exact_difference("tanh", a / 2, b / 2) / 2
+    if stem == "tanh":
+        e, f = np.exp(-2 * np.abs(a)), np.exp(-2 * np.abs(b))
+        same = 2 * (e + f) / ((1 + e) * (1 + f))  # 1 − tanh a tanh b where the signs agree
+        other = 2 * (1 + e * f) / ((1 + e) * (1 + f))
+        return np.tanh(a - b) * np.where(np.sign(a) * np.sign(b) > 0, same, other)
+    if isinstance(found := operator("activation", stem).reference, PiecewiseLinear):
+        return sum(
+            long(m) * (np.clip(a, long(l), long(r)) - np.clip(b, long(l), long(r)))
+            for l, r, m, _ in found.pieces
+        )
+    return exact_value(stem, a) - exact_value(stem, b)
+
+
+def gain(stem, u, candidate, v, z, weight):
+    """h(u) − h(candidate), h(u) = ½(v − σ(u))² + w/2 (u − z)², and its own rounding error."""
+    u, c, v, z = (np.asarray(x, long) for x in (u, candidate, v, z))
+    a, b = exact_value(stem, u), exact_value(stem, c)
+    moved = exact_difference(stem, c, u)
+    fit = moved * ((v - a) + (v - b)) / 2
+    pull = weight * (u - c) * ((u - z) + (c - z)) / 2
+    size = np.abs(moved) * (np.abs(v) + np.abs(a) + np.abs(b)) + weight * np.abs(u - c) * (
+        np.abs(u) + np.abs(c) + np.abs(z)
+    )
+    return fit + pull, size
+
+
+def competitors(stem, u, v, z, weight):
+    """A dense grid around v, z and the minimiser, and points just beside the latter."""
+    spread = np.concatenate([[0.0], np.geomspace(1e-6, 1e3, 60)])
+    around = np.concatenate([-spread, spread, np.linspace(-8, 8, 161)])
+    centers = np.stack([np.float64(u), np.float64(z), np.float64(v), np.zeros(np.shape(u))])
+    grid = (centers[:, None, :] + around[None, :, None]).reshape(-1, np.size(u))
+    between = u + (z - u) * np.linspace(0, 1, 41)[:, None]
+    return np.concatenate([grid, between])
+
+
+def check_is_global_minimiser(stem, u, v, z, weight, dtype):
+    """No competitor is better by more than the rounding of the output and of a comparison."""
+    eps = np.finfo(dtype).eps
+    best = competitors(stem, u, v, z, weight)
+    difference, size = gain(stem, u, best, v, z, weight)
+    # Rounding u to the dtype costs at most |h'| ulp; h' differs from 0 by the same rounding.
+    slope = np.abs(np.asarray(v, long)) + operator("activation", stem).L1 + weight * np.abs(z - u)
+    output = 4 * eps * np.abs(u) * eps * slope * (1 + np.abs(u))
+    excess = difference - 8 * eps * size - output
+    worst = np.unravel_index(np.argmax(excess), excess.shape)
+    assert excess[worst] <= 0, (
+        f"v={v[worst[1]]!r} z={z[worst[1]]!r} w={weight!r}: prox {u[worst[1]]!r} is worse than "
+        f"{best[worst]!r} by {float(difference[worst]):.3e}"
+    )
+
+
+def check_first_order(stem, u, v, z, weight, dtype):
+    """h'(u−) ≤ 0 ≤ h'(u+), up to the rounding of u, σ and the terms."""
+    eps = np.finfo(dtype).eps
+    found = operator("activation", stem)
+    wide = u.astype(np.float64)
+    sigma = np.float64(exact_value(stem, wide))
+    fit = np.float64(v) - sigma
+    left, right = (
+        -fit * found.derivative(wide, side) + weight * (wide - np.float64(z))
+        for side in ("left", "right")
+    )
+    # By rounding alone: v, z, u to the dtype; σ(u) to eps; h'' times an ulp of u.
+    steep = np.abs(found.derivative(wide))
+    tolerance = eps * (
+        (np.abs(np.float64(v)) + np.abs(sigma) + 1) * steep
+        + weight * (np.abs(np.float64(z)) + np.abs(wide))
+        + (weight + steep * (1 + 2 * np.abs(fit))) * np.abs(wide)
+    )
+    assert (left <= 16 * tolerance).all(), _worst(left / tolerance, u, v, z, weight)
+    assert (right >= -16 * tolerance).all(), _worst(-right / tolerance, u, v, z, weight)
+
+
+def _worst(ratio, u, v, z, weight):
+    i = int(np.argmax(ratio))
+    return f"v={v[i]!r} z={z[i]!r} w={weight!r}: prox {u[i]!r} is off by {ratio[i]:.1f} tolerances"
+
+
+def prox(stem, backend, v, z, weight):
+    return sides("activation", stem)[backend].prox(v, z, weight)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", STEMS)
+def test_prox_is_the_global_minimiser_at_extremes(stem, backend, dtype):
+    v, z = (a.ravel().astype(dtype) for a in np.meshgrid(EXTREME, EXTREME))
+    for weight in WEIGHTS:
+        u = prox(stem, backend, v, z, weight)
+        assert u.dtype == dtype and np.isfinite(u).all()
+        check_is_global_minimiser(stem, u, v, z, weight, dtype)
+        check_first_order(stem, u, v, z, weight, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", STEMS)
+@given(
+    seed=st.integers(0, 2**31),
+    log_weight=st.floats(-5, 3),
+    scale=st.sampled_from([0.3, 1.0, 3.0, 10.0]),
+)
+def test_prox_is_the_global_minimiser(stem, backend, dtype, seed, log_weight, scale):
+    rng = np.random.default_rng(seed)
+    v, z = (scale * rng.standard_normal((2, 40))).astype(dtype)
+    weight = 10**log_weight
+    u = prox(stem, backend, v, z, weight)
+    check_is_global_minimiser(stem, u, v, z, weight, dtype)
+    check_first_order(stem, u, v, z, weight, dtype)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", [s for s in STEMS if "bounded" in operator("activation", s).traits])
+def test_prox_chooses_between_several_minima(stem, backend):
+    """Where v is above the range and z far below, staying and crossing are both local minima."""
+    z = np.linspace(-12, -1, 400)
+    for weight in (1e-3, 1e-2, 0.05, 0.1):
+        v = np.full_like(z, 0.9)
+        u = prox(stem, backend, v, z, weight)
+        check_is_global_minimiser(stem, u, v, z, weight, np.float64)
+        jump = np.diff(u).max() / np.diff(z).max()
+        if weight <= 1e-2:  # the set-valued curve is crossed: the minimiser jumps
+            assert jump > 10
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_ties_go_to_the_leftmost(backend, dtype):
+    """w = 9/16, v = 75, z = −50: u = −50 and u = 30 both cost exactly 75²/2."""
+    v, z, weight = np.array([75.0], dtype), np.array([-50.0], dtype), 9 / 16
+    for stem, parameters in (("relu", ()), ("leaky_relu", (0.0,))):
+        op = sides("activation", stem, *parameters)[backend]
+        assert op.prox(v, z, weight)[0] == -50
+        assert op.prox(np.nextafter(v, dtype_up(dtype)), z, weight)[0] > 0
+    # The same tie on the left kink of hard_tanh, and its mirror image on the right one.
+    op = sides("activation", "hard_tanh")[backend]
+    assert op.prox(v / 128 - 1, z / 128 - 1, weight)[0] == -178 / 128
+    assert op.prox(1 - v / 128, 1 - z / 128, weight)[0] == 98 / 128
+
+
+def dtype_up(dtype):
+    return np.array(np.inf, dtype)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@given(seed=st.integers(0, 2**31), log_weight=st.floats(-4, 3))
+def test_native_prox_is_the_reference(stem, seed, log_weight):
+    rng = np.random.default_rng(seed)
+    v, z = 3 * rng.standard_normal((2, 200))
+    weight = 10**log_weight
+    native, reference = (prox(stem, backend, v, z, weight) for backend in BACKENDS)
+    # Beside a tie the two may choose differently; then their objectives agree.
+    close = np.abs(native - reference) <= 1e-9 * (1 + np.abs(reference))
+    difference, size = gain(stem, native, reference, v, z, weight)
+    assert (close | (np.abs(difference) <= 1e-14 * size)).all()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float32_prox_is_the_rounded_one(stem, backend):
+    """Objectives agree to the rounding of the arguments."""
+    rng = np.random.default_rng(1)
+    v, z = (2 * rng.standard_normal((2, 500))).astype(np.float32)
+    for weight in (0.01, 0.3, 5.0):
+        u = prox(stem, backend, v, z, np.float32(weight))
+        exact = prox(stem, backend, np.float64(v), np.float64(z), np.float64(np.float32(weight)))
+        difference, size = gain(stem, u, exact, v, z, weight)
+        assert (difference <= 1e-6 * size + 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", STEMS)
+def test_value(stem, backend, dtype):
+    eps = np.finfo(dtype).eps
+    u = np.concatenate([np.linspace(-12, 12, 1001), np.array(EXTREME)]).astype(dtype)
+    value = sides("activation", stem)[backend].value(u)
+    assert value.dtype == dtype
+    exact = exact_value(stem, u)
+    tiny = np.finfo(dtype).tiny
+    assert (np.abs(value - exact) <= 4 * eps * np.abs(exact) + tiny).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", STEMS)
+def test_derivative_is_the_one_sided_slope(stem, backend):
+    """Difference quotients of either side, of σ in extended precision; kinks of all σ are here."""
+    op = sides("activation", stem)[backend]
+    u = np.array([-3.0, -2.5, -1.0, -0.25, 0.0, 0.25, 1.0, 2.5, 3.0])
+    for side, step in (("left", -1e-7), ("right", 1e-7)):
+        quotient = (exact_value(stem, u + long(step)) - exact_value(stem, u)) / long(step)
+        np.testing.assert_allclose(op.derivative(u, side), np.float64(quotient), atol=1e-7)
+    grid = np.linspace(-6, 6, 400) + 1e-3  # off the kinks
+    centered = exact_value(stem, grid + long(1e-5)) - exact_value(stem, grid - long(1e-5))
+    for side in ("left", "right"):
+        np.testing.assert_allclose(
+            op.derivative(grid, side), np.float64(centered / long(2e-5)), atol=1e-9
+        )
+    assert np.array_equal(op.derivative(grid, "left"), op.derivative(grid, "right"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", STEMS)
+def test_difference_is_accurate_relative_to_the_step(stem, backend, dtype):
+    rng = np.random.default_rng(2)
+    eps = np.finfo(dtype).eps
+    b = (3 * rng.standard_normal(3000)).astype(dtype)
+    step = np.resize([0.0, 1e-14, 1e-9, 1e-5, 1e-2, 1.0, 5.0], b.shape)
+    a = (b + step * rng.standard_normal(b.shape)).astype(dtype)
+    op = sides("activation", stem)[backend]
+    error = np.abs(op.difference(a, b) - exact_difference(stem, a, b))
+    assert (error <= 4 * eps * np.abs(np.asarray(a, long) - b)).all()

@@ -1,0 +1,87 @@
+"""amcore.blocks: every block update minimises its objective, in both backends."""
+
+import numpy as np
+import pytest
+
+import amcore
+from amcore import blocks
+from amcore.reference.block.hidden import hidden_update
+from amcore.reference.block.weight import ridge_update
+
+rng = np.random.default_rng(9)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("n", "d_in", "d_out"), [(30, 4, 3), (3, 8, 5), (1, 1, 1)])
+def test_ridge_update_solves_the_normal_equations(n, d_in, d_out, bias):
+    U, V = rng.normal(size=(n, d_out)), rng.normal(size=(n, d_in))
+    W0, b0 = rng.normal(size=(d_out, d_in)), rng.normal(size=d_out) if bias else None
+    rho, alpha, lam = 1.3, 0.4, 0.2
+    W, b = blocks.ridge_update(U, V, W0, b0, rho=rho, alpha=alpha, lam=lam)
+    residual = U - V @ W.T - (b if bias else 0)
+    np.testing.assert_allclose(-rho * residual.T @ V + lam * W + alpha * (W - W0), 0, atol=1e-11)
+    if bias:
+        np.testing.assert_allclose(-rho * residual.sum(axis=0) + alpha * (b - b0), 0, atol=1e-11)
+    else:
+        assert b is None
+    expected = ridge_update(U, V, W0, b0, rho, alpha, lam)
+    np.testing.assert_allclose(W, expected[0], rtol=1e-10, atol=1e-12)
+
+    def objective(W, b):
+        value = rho / 2 * ((U - V @ W.T - (b if bias else 0)) ** 2).sum()
+        value += lam / 2 * (W**2).sum() + alpha / 2 * ((W - W0) ** 2).sum()
+        return value + (alpha / 2 * ((b - b0) ** 2).sum() if bias else 0)
+
+    # The decrease of f leaves out the proximal term.
+    proximal = alpha / 2 * (((W - W0) ** 2).sum() + (((b - b0) ** 2).sum() if bias else 0))
+    fall = objective(W0, b0) - (objective(W, b) - proximal)
+    assert expected[2] == pytest.approx(fall, rel=1e-10)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("d_in", "d_out"), [(4, 3), (3, 7), (5, 5)])
+def test_hidden_update_solves_the_normal_equations(d_in, d_out, bias):
+    S, U = rng.normal(size=(20, d_in)), rng.normal(size=(20, d_out))
+    W, b = rng.normal(size=(d_out, d_in)), rng.normal(size=d_out) if bias else None
+    V = blocks.hidden_update(S, U, W, b, gamma=0.8, rho=1.7)
+    residual = U - V @ W.T - (b if bias else 0)
+    np.testing.assert_allclose(0.8 * (V - S) - 1.7 * residual @ W, 0, atol=1e-12)
+    np.testing.assert_allclose(V, hidden_update(S, U, W, b, 0.8, 1.7), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "tanh", "sigmoid", "identity"])
+def test_preactivation_update_is_least(activation):
+    V, P, U = rng.normal(size=(3, 15, 4))
+    new = blocks.preactivation_update(activation, V, P, U, gamma=2.0, rho=0.3, alpha=0.1)
+    sigma = getattr(amcore.activations, activation).reference.value
+
+    def objective(u):
+        return (V - sigma(u)) ** 2 + 0.15 * (u - P) ** 2 + 0.05 * (u - U) ** 2
+
+    for c in np.linspace(-8, 8, 400):
+        assert (objective(new) <= objective(np.full_like(U, c)) + 1e-12).all()
+
+
+def test_output_update_of_the_squared_loss():
+    Y, S, V = rng.normal(size=(3, 10, 2))
+    new = blocks.output_update("squared", Y, S, V, loss_weight=2.0, gamma=0.5, alpha=0.25)
+    np.testing.assert_allclose(new, (2 * Y + 0.5 * S + 0.25 * V) / 2.75, rtol=1e-14)
+
+
+def test_arguments_are_left_alone():
+    U, V, W, b = rng.normal(size=(6, 3)), np.ones((6, 2)), np.ones((3, 2)), np.zeros(3)
+    kept = [array.copy() for array in (U, V, W, b)]
+    new, _ = blocks.ridge_update(U, V, W, b, alpha=1.0)
+    assert all(np.array_equal(a, c) for a, c in zip((U, V, W, b), kept, strict=True))
+    # Any layout, one dtype in and out.
+    strided = blocks.ridge_update(
+        np.repeat(U, 2, axis=0)[::2], np.asfortranarray(V), W, b, alpha=1.0
+    )
+    np.testing.assert_allclose(strided[0], new, rtol=1e-13)
+    single = [array.astype(np.float32) for array in (U, V, W, b)]
+    assert blocks.ridge_update(*single, alpha=1.0)[0].dtype == np.float32
+
+
+def test_singular():
+    with pytest.raises(amcore.NumericalError, match="positive definite"):
+        blocks.ridge_update(np.ones((1, 1)), rng.normal(size=(1, 30)), np.ones((1, 30)))

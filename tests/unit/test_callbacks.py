@@ -1,0 +1,122 @@
+"""amcore.callbacks: protocol, table, early stop, time limit, checkpoint."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+
+import amcore
+from amcore import callbacks
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((20, 3))
+LABELS = rng.integers(0, 2, 20)
+PROBLEM = amcore.Problem(amcore.Network([3, 4, 2]), X, LABELS)
+
+
+def run(*given, max_iter=5, **options):
+    return amcore.solve(
+        PROBLEM,
+        amcore.ThreeSplitBCD(),
+        max_iter=max_iter,
+        callbacks=list(given),
+        backend="reference",
+        **options,
+    )
+
+
+def test_protocol():
+    class Recorder:
+        def __init__(self):
+            self.events = []
+
+        def begin(self, step):
+            self.events.append(("begin", step.sweep))
+
+        def step(self, step):
+            self.events.append(("step", step.sweep))
+
+        def end(self, solution):
+            self.events.append(("end", solution.stop_reason))
+
+    recorder = Recorder()
+    run(recorder, max_iter=2)
+    assert recorder.events == [("begin", 0), ("step", 1), ("step", 2), ("end", "max_iter")]
+
+
+def test_only_true_stops():
+    assert len(run(lambda step: 1, lambda step: "no").trace) == 5
+
+    def enough(step):
+        return step.sweep == 2
+
+    solution = run(enough)
+    assert solution.stop_reason == "enough" and len(solution.trace) == 2
+
+
+def test_end_is_called_when_an_iteration_is_left():
+    seen = []
+
+    class End:
+        def end(self, solution):
+            seen.append(solution.stop_reason)
+
+    steps = amcore.iterate(PROBLEM, amcore.ThreeSplitBCD(), callbacks=[End()], backend="reference")
+    next(steps)
+    steps.close()
+    assert seen == ["closed"]
+
+
+def test_progress_table():
+    stream = io.StringIO()
+    table = callbacks.ProgressTable(every=2, data={"train accuracy": (X, LABELS)}, stream=stream)
+    solution = run(table, max_iter=5)
+    lines = stream.getvalue().splitlines()
+    header = ["sweep", "objective", "dist(0,∂f)", "step", "train", "accuracy", "seconds"]
+    assert lines[0].split() == header
+    assert [line.split()[0] for line in lines[1:-1]] == ["0", "2", "4", "5"]
+    assert len({len(line) for line in lines[:-1]}) == 1, "columns are aligned"
+    assert float(lines[-2].split()[1]) == pytest.approx(solution.trace.objective[-1], rel=1e-6)
+    assert float(lines[-2].split()[4]) == pytest.approx(solution.score(X, LABELS), abs=1e-4)
+    assert lines[-1] == "stopped: max_iter"
+
+
+def test_verbose_prints(capsys):
+    run(max_iter=1, verbose=1)
+    assert "objective" in capsys.readouterr().out
+    run(max_iter=1)
+    assert capsys.readouterr().out == ""
+
+
+def test_early_stop():
+    solution = run(callbacks.EarlyStop(patience=3, min_decrease=1e-3), max_iter=1000)
+    relative = solution.trace.decrease / solution.trace.objective[1:]
+    assert solution.stop_reason == "EarlyStop"
+    assert (relative[-3:] <= 1e-3).all()
+    idle = np.convolve(relative[:-1] <= 1e-3, np.ones(3), "valid")
+    assert (idle < 3).all(), "it stopped at the first chance"
+
+
+def test_time_limit():
+    solution = run(callbacks.TimeLimit(0.05), lambda step: time.sleep(0.02), max_iter=1000)
+    assert solution.stop_reason == "TimeLimit" and 2 <= len(solution.trace) <= 4
+
+
+def test_checkpoint_every_and_at_the_end(tmp_path):
+    path = tmp_path / "run.npz"
+    saved = []
+
+    def look(step):
+        saved.append(len(amcore.checkpoint.load(path)[1]) if path.exists() else None)
+
+    solution = run(callbacks.Checkpoint(path, every=2), look, max_iter=5)
+    assert saved == [None, 2, 2, 4, 4]
+    state, trace = amcore.checkpoint.load(path)
+    assert len(trace) == 5
+    assert all(np.array_equal(state[name], solution.state[name]) for name in state)
+
+
+def test_checkpoint_needs_its_directory(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        callbacks.Checkpoint(tmp_path / "nowhere" / "run.npz")

@@ -1,0 +1,227 @@
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import amcore
+from amcore import cli
+from amcore.trace import Trace
+
+needs_demo = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("sklearn", "matplotlib", "rich")),
+    reason="needs amcore[demo]",
+)
+
+
+def run(capsys, *arguments):
+    """Run the command line; return its status, output and error output."""
+    try:
+        status = cli.main([str(each) for each in arguments])
+    except SystemExit as exit:
+        status = exit.code
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture
+def traces(tmp_path):
+    k = np.arange(41)
+    oscillation = 0.5 ** (k // 2) * np.where(k % 2 == 0, 1.0, 1.2)
+    made = {
+        "holds": Trace.from_arrays(0.25**k, 2 * 0.5**k),
+        "fails": Trace.from_arrays(1.0 + k, np.ones(41)),
+        "undecided": Trace.from_arrays([3.0, 2.0, 1.0], [1.0, 1.0, 1.0]),
+        "oscillation": Trace.from_arrays(oscillation, np.sqrt(oscillation)),
+    }
+    for name, trace in made.items():
+        trace.save(tmp_path / f"{name}.npz")
+    return tmp_path
+
+
+class TestCertify:
+    @pytest.mark.parametrize(("name", "status"), [("holds", 0), ("fails", 1), ("undecided", 2)])
+    def test_the_status_is_the_verdict(self, capsys, traces, name, status):
+        code, out, err = run(capsys, "certify", traces / f"{name}.npz")
+        assert code == status and err == ""
+        assert f"A1 {name}" in out
+        assert out.strip() == str(amcore.certify(Trace.load(traces / f"{name}.npz")))
+
+    def test_j_is_chosen(self, capsys, traces):
+        assert run(capsys, "certify", traces / "oscillation.npz")[0] == 0
+        assert run(capsys, "certify", traces / "oscillation.npz", "--j", "1")[0] == 1
+        assert run(capsys, "certify", traces / "oscillation.npz", "--j", "1", "3", "2")[0] == 0
+
+    def test_files_are_written(self, capsys, traces):
+        pytest.importorskip("matplotlib")
+        plot, data = traces / "a.pdf", traces / "a.json"
+        code, _, _ = run(capsys, "certify", traces / "holds.npz", "--plot", plot, "--json", data)
+        assert code == 0 and plot.read_bytes().startswith(b"%PDF")
+        assert json.loads(data.read_text("utf-8"))["verdicts"]["A1"]["verdict"] == "holds"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["absent.npz"], "absent.npz: No such file or directory"),
+            (["."], "Is a directory"),
+            (["damaged.npz"], "damaged.npz is not a trace saved by amcore"),
+            (["empty.npz"], "trace is empty"),
+            (["holds.npz", "--plot", "a.txt"], "path must end in .png, .pdf, .svg"),
+            (["holds.npz", "--json", "no/a.json"], "there is no directory no"),
+            (["holds.npz", "--j", "0"], "argument --j: expected at least 1, got 0"),
+            (["holds.npz", "--j", "x"], "argument --j: expected an integer, got 'x'"),
+            ([], "the following arguments are required: trace"),
+        ],
+    )
+    def test_errors_are_one_line(self, capsys, traces, monkeypatch, arguments, message):
+        monkeypatch.chdir(traces)
+        (traces / "damaged.npz").write_bytes((traces / "holds.npz").read_bytes()[:500])
+        Trace().save(traces / "empty.npz")
+        code, _, err = run(capsys, "certify", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+        assert err.startswith("amcore")
+
+
+class TestDemo:
+    @needs_demo
+    def test_a_short_run(self, capsys, tmp_path):
+        folder = tmp_path / "a" / "b"
+        code, out, err = run(
+            capsys, "demo", "--sweeps", "12", "--layers", "20", "10", "--output", folder
+        )
+        assert code == 0 and err == ""
+        assert sorted(os.listdir(folder)) == ["certificate.png", "trace.npz"]
+        lines = out.splitlines()
+        assert "Network([64, 20, 10, 10]" in lines[0]
+        assert lines[1].split() == list(cli._LiveTable.COLUMNS)
+        assert [line.split()[0] for line in lines[2:15]] == [str(k) for k in range(13)]
+        assert "A1 holds" in out
+        assert lines[-1].startswith("test accuracy ") and str(folder / "trace.npz") in lines[-1]
+        trace = Trace.load(folder / "trace.npz")
+        assert len(trace) == 12 and (np.diff(trace.objective) < 0).all()
+        assert float(lines[14].split()[1]) == pytest.approx(trace.objective[-1], rel=1e-5)
+
+    @needs_demo
+    def test_the_defaults_reach_97_percent(self, capsys, tmp_path):
+        code, out, _ = run(capsys, "demo", "--output", tmp_path)
+        assert code == 0
+        accuracy = float(out.splitlines()[-1].split()[2].rstrip("%"))
+        assert accuracy >= 97.0
+
+    @needs_demo
+    def test_the_seed_decides(self, capsys, tmp_path):
+        small = ("demo", "--sweeps", "3", "--layers", "5", "--output", tmp_path, "--threads", "1")
+        one, again, other = (
+            run(capsys, *small, "--seed", seed)[1].splitlines()[1:6] for seed in (1, 1, 2)
+        )
+        assert one == again != other
+
+    @needs_demo
+    def test_long_runs_are_thinned(self, capsys, tmp_path):
+        _, out, _ = run(capsys, "demo", "--sweeps", "65", "--layers", "4", "--output", tmp_path)
+        lines = iter(out.splitlines()[2:])
+        sweeps = [int(line.split()[0]) for line in iter(lambda: next(lines), "")]
+        assert sweeps == [*range(0, 64, 3), 65]
+
+    @needs_demo
+    def test_the_live_table_leaves_every_row_behind(self, capsys, tmp_path, monkeypatch):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("LINES", "10")
+        code, out, _ = run(capsys, "demo", "--sweeps", "12", "--layers", "4", "--output", tmp_path)
+        assert code == 0
+        table = out.rpartition("objective ┃")[2]
+        assert all(f" {k} │" in table for k in range(13))
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--sweeps", "0"], "argument --sweeps: expected at least 1, got 0"),
+            (["--sweeps", "1.5"], "argument --sweeps: expected an integer, got '1.5'"),
+            (["--layers", "-3"], "argument --layers: "),
+            (["--layers"], "argument --layers: expected at least one argument"),
+            (["--seed", "-1"], "argument --seed: expected at least 0, got -1"),
+            (["--threads", "0"], "argument --threads: expected at least 1, got 0"),
+            (["--alpha", "x"], "argument --alpha: invalid float value: 'x'"),
+            (["--nonsense"], "unrecognized arguments: --nonsense"),
+            pytest.param(["--alpha", "-1"], "alpha", marks=needs_demo),
+            pytest.param(["--alpha", "nan"], "alpha", marks=needs_demo),
+            pytest.param(["--output", "file"], "file: File exists", marks=needs_demo),
+        ],
+    )
+    def test_errors_are_one_line(self, capsys, tmp_path, monkeypatch, arguments, message):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "file").touch()
+        code, _, err = run(capsys, "demo", "--sweeps", "1", "--layers", "2", *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_without_the_extra_it_is_named(self, capsys, tmp_path, monkeypatch):
+        monkeypatch.setattr(cli, "find_spec", lambda name: None)
+        code, _, err = run(capsys, "demo", "--output", tmp_path / "a")
+        assert code == 2 and "amcore[demo]" in err and err.count("\n") == 1
+        assert not (tmp_path / "a").exists()
+
+    @needs_demo
+    @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+    def test_ctrl_c_keeps_what_was_reached(self, tmp_path):
+        command = [sys.executable, "-m", "amcore", "demo", "--sweeps", "1000000"]
+        command += ["--layers", "4", "--output", str(tmp_path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            while process.stdout.readline().split()[:1] != [b"0"]:
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 130 and err == b""
+        assert "(interrupted)" in out.decode().splitlines()[-1]
+        assert len(Trace.load(tmp_path / "trace.npz")) >= 1
+
+
+def test_info_shows_the_configuration(capsys):
+    code, out, _ = run(capsys, "info")
+    amcore.show_config()
+    assert code == 0 and out == capsys.readouterr().out and amcore.__version__ in out
+
+
+def test_version_and_help(capsys):
+    assert run(capsys, "--version") == (0, f"amcore {amcore.__version__}\n", "")
+    for command in ([], ["demo"], ["info"], ["certify"]):
+        code, out, _ = run(capsys, *command, "--help")
+        assert code == 0 and out.startswith("usage: amcore")
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"]])
+def test_a_command_is_required(capsys, arguments):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and err.count("\n") == 1
+
+
+def test_an_interrupt_is_one_line(capsys, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(amcore, "show_config", interrupt)
+    assert run(capsys, "info") == (130, "", "amcore: interrupted\n")
+
+
+def test_a_narrow_output_encoding_is_no_error(traces):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "amcore", "certify", str(traces / "holds.npz")]
+    result = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert result.returncode == 0 and result.stderr == b"" and b"A1 holds" in result.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_closed_pipe_is_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "amcore", "info"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
+    os.close(writer)
+    assert result.returncode == 1 and result.stderr == b""

@@ -1,0 +1,253 @@
+"""amcore.solve and iterate: stopping, continuing, interrupts, failures, several processes."""
+
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import amcore
+
+rng = np.random.default_rng(3)
+X = rng.standard_normal((30, 5))
+LABELS = rng.integers(0, 3, 30)
+NET = amcore.Network([5, 8, 6, 3], activation=["relu", "tanh"])
+PROBLEM = amcore.Problem(NET, X, LABELS, loss="cross_entropy", weight_regularizer="ridge")
+SCHEME = amcore.ThreeSplitBCD(gamma=[1.0, 2.0, 0.5], alpha=0.3)
+BACKENDS = ["native", "reference"]
+
+
+def same_state(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in a) and set(a) == set(b)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_trace_and_parts(backend):
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=6, backend=backend)
+    trace = run.trace
+    assert run.stop_reason == "max_iter" and len(trace) == 6
+    assert trace.objective.shape == trace.subgradient_distance.shape == (7,)
+    assert (np.diff(trace.objective) < 0).all()
+    names = ["loss", "weight_regularizer"]
+    names += [f"{term}{i}" for term in ("activation", "linear") for i in (1, 2, 3)]
+    assert list(trace.parts) == names
+    np.testing.assert_allclose(sum(trace.parts.values()), trace.objective, rtol=1e-14)
+    blocks = [f"{block}{i}" for i in (1, 2, 3) for block in "WUV"]
+    assert list(trace.distance) == blocks and sorted(trace.step_norm) == sorted(blocks)
+    total = np.sqrt(sum(d**2 for d in trace.distance.values()))
+    np.testing.assert_allclose(total, trace.subgradient_distance, rtol=1e-14)
+    np.testing.assert_allclose(trace.decrease, -np.diff(trace.objective), rtol=1e-9)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_start_is_the_forward_pass(backend):
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=0, backend=backend)
+    np.testing.assert_allclose(run.state["V3"], run.forward(X), rtol=1e-13)
+    assert run.trace.parts["linear2"][0] == run.trace.parts["activation2"][0] == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_continuing_gives_the_same_bits(backend):
+    whole = amcore.solve(PROBLEM, SCHEME, max_iter=8, backend=backend)
+    half = amcore.solve(PROBLEM, SCHEME, max_iter=3, backend=backend)
+    before = half.state.copy()
+    rest = amcore.solve(PROBLEM, SCHEME, max_iter=5, init=half.state, backend=backend)
+    assert same_state(rest.state, whole.state)
+    assert same_state(half.state, before), "the state given was changed"
+    np.testing.assert_array_equal(rest.trace.objective[1:], whole.trace.objective[4:])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_iterate_is_solve(backend):
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=4, backend=backend)
+    sweeps = 0
+    for step in amcore.iterate(PROBLEM, SCHEME, max_iter=4, backend=backend):
+        sweeps += 1
+        assert step.sweep == sweeps == len(step.trace)
+        assert step.record.objective == run.trace.objective[sweeps]
+        assert step.weights[0][0] is step.state["W1"]
+    assert sweeps == 4 and same_state(step.state, run.state)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_measure_every(backend):
+    every = amcore.solve(PROBLEM, SCHEME, max_iter=5, backend=backend)
+    some = amcore.solve(PROBLEM, SCHEME, max_iter=5, measure_every=2, backend=backend)
+    assert same_state(every.state, some.state)
+    np.testing.assert_array_equal(every.trace.objective, some.trace.objective)
+    measured = [True, False, True, False, True, True]
+    assert np.isfinite(some.trace.subgradient_distance).tolist() == measured
+    np.testing.assert_array_equal(
+        every.trace.subgradient_distance[measured], some.trace.subgradient_distance[measured]
+    )
+
+
+def test_explicit_weights_are_copied():
+    weights = amcore.initialization.he.weights(NET, 5)
+    kept = [W.copy() for W, _ in weights]
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=2, init=weights, backend="reference")
+    assert all(np.array_equal(W, old) for (W, _), old in zip(weights, kept, strict=True))
+    seeded = amcore.solve(PROBLEM, SCHEME, max_iter=2, init="he", seed=5, backend="reference")
+    assert same_state(run.state, seeded.state)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_dtype(backend):
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=3, dtype="float32", backend=backend)
+    assert {a.dtype for a in run.state.values()} == {np.dtype(np.float32)}
+    exact = amcore.solve(PROBLEM, SCHEME, max_iter=3, backend=backend)
+    np.testing.assert_allclose(run.trace.objective, exact.trace.objective, rtol=1e-4)
+    assert run.forward(X).dtype == np.float32
+
+
+def test_tol_stops():
+    distance = amcore.solve(PROBLEM, SCHEME, max_iter=9).trace.subgradient_distance
+    tol = float(distance[6])
+    first = int(np.argmax(distance <= tol))
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=9, tol=tol)
+    assert run.stop_reason == "tol" and len(run.trace) == first
+
+
+def test_mean_scale():
+    mean = amcore.Problem(NET, X, LABELS, loss="squared", loss_scale="mean")
+    total = amcore.Problem(NET, X, LABELS, loss="squared")
+    runs = [amcore.solve(p, SCHEME, max_iter=0, backend="reference") for p in (mean, total)]
+    first, second = (run.trace.parts["loss"][0] for run in runs)
+    assert first * 30 == pytest.approx(second, rel=1e-14)
+
+
+def test_score_and_predict():
+    run = amcore.solve(PROBLEM, SCHEME, max_iter=3, backend="reference")
+    predicted = run.predict(X)
+    assert predicted.shape == (30,) and set(predicted) <= {0, 1, 2}
+    assert run.score(X, LABELS) == np.mean(predicted == LABELS)
+    y = X[:, 0]
+    line = amcore.Problem(amcore.Network([5, 1]), X, y)
+    fit = amcore.solve(line, amcore.ThreeSplitBCD(), max_iter=200, backend="reference")
+    assert fit.score(X, y) > 0.999
+    assert fit.predict(X).shape == (30, 1)
+
+
+def interrupt_at(sweep):
+    def callback(step):
+        if step.sweep == sweep:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return callback
+
+
+def test_interrupt_ends_solve_after_the_sweep():
+    before = signal.getsignal(signal.SIGINT)
+    run = amcore.solve(
+        PROBLEM, SCHEME, max_iter=50, callbacks=[interrupt_at(3)], backend="reference"
+    )
+    assert run.stop_reason == "interrupted" and len(run.trace) == 3
+    assert same_state(
+        run.state, amcore.solve(PROBLEM, SCHEME, max_iter=3, backend="reference").state
+    )
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_interrupt_during_a_sweep_of_iterate(monkeypatch):
+    from amcore.reference.scheme.three_split_bcd import ThreeSplitBCD
+
+    original = ThreeSplitBCD._update_u
+
+    def interrupted(self, i):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, i)
+
+    whole = amcore.solve(PROBLEM, SCHEME, max_iter=2, backend="reference").state
+    steps = amcore.iterate(PROBLEM, SCHEME, backend="reference")
+    step = next(steps)
+    monkeypatch.setattr(ThreeSplitBCD, "_update_u", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert len(step.trace) == 2, "the sweep is finished and recorded"
+    assert same_state(step.state, whole)
+
+
+def test_runs_in_a_thread():
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(
+            amcore.solve(PROBLEM, SCHEME, max_iter=2, backend="reference")
+        )
+    )
+    thread.start()
+    thread.join()
+    assert len(results[0].trace) == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_failed_factorisation_keeps_a_finite_state(backend):
+    # One sample, next to no proximal term, no ridge: the Gram matrix has rank one.
+    problem = amcore.Problem(amcore.Network([40, 3]), 1e8 * rng.standard_normal((1, 40)), [1])
+    seen = []
+    with pytest.raises(amcore.NumericalError, match="layer 1, block W, sweep 1") as caught:
+        amcore.solve(
+            problem, amcore.ThreeSplitBCD(alpha=1e-300), backend=backend, callbacks=[seen.append]
+        )
+    error = caught.value
+    assert (error.layer, error.block, error.sweep) == (1, "W", 1)
+    assert error.solution.stop_reason == "failed"
+    assert len(error.solution.trace) == 0 and seen == []
+    assert all(np.isfinite(array).all() for array in error.solution.state.values())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_overflow_is_reported(backend):
+    problem = amcore.Problem(amcore.Network([2, 1]), [[1e300, 1.0]], [[1e300]])
+    with pytest.raises(amcore.NumericalError):
+        amcore.solve(problem, amcore.ThreeSplitBCD(), backend=backend)
+
+
+class Communicator:
+    """Two processes as threads."""
+
+    def __init__(self, size):
+        self.barrier = threading.Barrier(size)
+        self.parts = {}
+
+    def Allreduce(self, send, receive):
+        self.parts[threading.get_ident()] = send
+        self.barrier.wait()
+        total = sum(self.parts[key] for key in sorted(self.parts))
+        self.barrier.wait()
+        receive[...] = total
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_processes_solve_one_problem(backend):
+    options = {"loss": "squared", "loss_scale": "mean", "weight_regularizer": "ridge"}
+    whole = amcore.solve(
+        amcore.Problem(NET, X, LABELS, **options), SCHEME, max_iter=5, backend=backend
+    )
+    comm, runs = Communicator(2), {}
+
+    def part(rank, rows):
+        problem = amcore.Problem(NET, X[rows], LABELS[rows], **options)
+        stop = [lambda step: rank == 0 and step.sweep == 5]
+        runs[rank] = amcore.solve(
+            problem, SCHEME, callbacks=stop, comm=comm, backend=backend, num_threads=1
+        )
+
+    threads = [
+        threading.Thread(target=part, args=(0, slice(0, 18))),
+        threading.Thread(target=part, args=(1, slice(18, 30))),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (runs[0].stop_reason, runs[1].stop_reason) == ("<lambda>", "another process")
+    for run in runs.values():
+        np.testing.assert_allclose(run.trace.objective, whole.trace.objective, rtol=1e-9)
+        np.testing.assert_allclose(
+            run.trace.subgradient_distance, whole.trace.subgradient_distance, rtol=1e-9
+        )
+        np.testing.assert_allclose(run.trace.decrease, whole.trace.decrease, rtol=1e-9)
+        np.testing.assert_allclose(run.state["W2"], whole.state["W2"], rtol=1e-8, atol=1e-11)
+    together = np.vstack([runs[rank].state["V2"] for rank in (0, 1)])
+    np.testing.assert_allclose(together, whole.state["V2"], rtol=1e-8, atol=1e-11)
