@@ -81,9 +81,7 @@ class ThreeSplit:
         V, U, rho, alpha = self.below(i), self.U[i], self.rho, self.alpha
         sums = V.sum(dim=0, keepdim=True)
         count = torch.full((1, 1), len(V), dtype=V.dtype)
-        gram = torch.cat(
-            (torch.cat((V.T @ V, sums.T), dim=1), torch.cat((sums, count), dim=1))
-        )
+        gram = torch.cat((torch.cat((V.T @ V, sums.T), dim=1), torch.cat((sums, count), dim=1)))
         cross = torch.cat((U.T @ V, U.sum(dim=0)[:, None]), dim=1)
         old = torch.cat((self.W[i], self.b[i][:, None]), dim=1)
         eye = torch.eye(len(gram), dtype=V.dtype)

@@ -102,7 +102,7 @@ def check_first_order(stem, u, v, z, weight, dtype):
         for side in ("left", "right")
     )
     # By rounding alone: v, z, u to the dtype; σ(u) to eps; h'' times an ulp of u.
-    steep = np.abs(found.derivative(wide))
+    steep = np.maximum(*(np.abs(found.derivative(wide, side)) for side in ("left", "right")))
     tolerance = eps * (
         (np.abs(np.float64(v)) + np.abs(sigma) + 1) * steep
         + weight * (np.abs(np.float64(z)) + np.abs(wide))
@@ -154,14 +154,12 @@ def test_prox_is_the_global_minimiser(stem, backend, dtype, seed, log_weight, sc
 @pytest.mark.parametrize("stem", [s for s in STEMS if "bounded" in operator("activation", s).traits])
 def test_prox_chooses_between_several_minima(stem, backend):
     """Where v is above the range and z far below, staying and crossing are both local minima."""
-    z = np.linspace(-12, -1, 400)
-    for weight in (1e-3, 1e-2, 0.05, 0.1):
-        v = np.full_like(z, 0.9)
+    z = np.linspace(-80, -1, 1000)
+    v = np.full_like(z, 0.9)
+    for weight in (1e-3, 3e-3, 1e-2):
         u = prox(stem, backend, v, z, weight)
         check_is_global_minimiser(stem, u, v, z, weight, np.float64)
-        jump = np.diff(u).max() / np.diff(z).max()
-        if weight <= 1e-2:  # the set-valued curve is crossed: the minimiser jumps
-            assert jump > 10
+        assert np.diff(u).max() > 5  # the minimiser jumps where z crosses the set-valued curve
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -155,8 +155,8 @@ class TanhProx {
     return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh(t))};
   }
 
-  // A point where h' ≥ 0: z + δ/w, as φ ≤ δ; or atanh v, as φ = 0 there; or m + c with m = max(z, 0)
-  // and c e^{2c} ≥ 4δ e^{−2m}/w, as φ(t) ≤ 4δ e^{−2t} for t ≥ 0.
+  // A point where h' ≥ 0: z + δ/w, as φ ≤ δ; or atanh v, as φ = 0 there; or m + c with m = max(z,
+  // 0) and c e^{2c} ≥ 4δ e^{−2m}/w, as φ(t) ≤ 4δ e^{−2t} for t ≥ 0.
   double upper_bound() const {
     const double delta = target_.plus, m = std::max(z_, 0.0);
     double bound = z_ + delta / w_;
@@ -226,9 +226,9 @@ class TanhProx {
   double w_, z_;
 };
 
-// out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target` gives
-// a Target of either type. Newton from z settles all entries where w keeps h convex; the others are
-// solved one at a time.
+// out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target`
+// gives a Target of either type. Newton from z settles all entries where w keeps h convex; the
+// others are solved one at a time.
 template <class T, class TargetOf>
 void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&& target, T* out) {
   constexpr T eps = std::numeric_limits<T>::epsilon();
