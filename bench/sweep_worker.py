@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +45,7 @@ class Task:
 
 class Side(Protocol):
     def sweep(self) -> dict[str, Any]:
-        """One sweep: its objective, "time" in seconds, what else is known."""
+        """One sweep: its objective, "time" in seconds, "phases", what else is known."""
 
     def arrays(self) -> dict[str, Array]:
         """The state."""
@@ -244,14 +244,16 @@ def main() -> None:
         for line in sys.stdin:
             command, *arguments = json.loads(line)
             if command == "sweep":
-                before = page_faults()
+                before, start = page_faults(), process_time()
                 answer = work.sweep()
+                answer["cpu"] = process_time() - start
                 after = page_faults()
                 if before is not None and after is not None:
                     answer["page_faults"] = after - before
                 reply(**answer)
             elif command == "save":
-                np.savez(arguments[0], **work.arrays())
+                state: dict[str, Any] = work.arrays()
+                np.savez(arguments[0], **state)
                 reply()
             elif command == "memory":
                 reply(peak_bytes=resident_memory("VmHWM"))

@@ -67,7 +67,8 @@ class ThreeSplit:
         eye = torch.eye(W.shape[1], dtype=W.dtype)
         inverse = torch.linalg.inv(self.rho * W.T @ W + self.gamma * eye)
         right = self.rho * (self.U[i + 1] - b) @ W + self.gamma * torch.relu(self.U[i])
-        return right @ inverse
+        V: Tensor = right @ inverse
+        return V
 
     def preactivation(self, i: int) -> Tensor:
         gamma, rho, alpha = self.gamma, self.rho, self.alpha

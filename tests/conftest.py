@@ -10,7 +10,7 @@ SHARED = {
     "database": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
-settings.register_profile("default", max_examples=30, derandomize=True, **SHARED)
+settings.register_profile("default", max_examples=50, derandomize=True, **SHARED)
 settings.register_profile("thorough", max_examples=1000, **SHARED)
 
 

@@ -145,15 +145,19 @@ def test_prox_beats_every_competitor(both):
             assert (gap <= 1e-14 * terms + rounding).all()
 
 
-def test_prox_is_the_leftmost_of_equal_minima():
+def test_prox_jumps_where_two_minima_are_equal():
+    # For relu u = z on the left costs ½v², the best on the right ½ w/(1 + w) (v − z)²: equal for
+    # v = 3, z = −2, w = 9/16.
+    v, z = np.array([3.0]), np.array([-2.0])
     for prox in (activations.relu.prox, activations.relu.reference.prox):
-        # ½ v² on the left is ½ w/(1 + w) (v − z)² on the right for v = 1, w = 1/3, z = −1.
-        assert prox(np.array([1.0]), np.array([-1.0]), 1 / 3 * (1 - 1e-12))[0] > 0
-        assert prox(np.array([1.0]), np.array([-1.0]), 1 / 3 * (1 + 1e-12))[0] == -1
-    for prox in (activations.hard_tanh.prox, activations.hard_tanh.reference.prox):
-        # v = −3, z = 2: the flat right piece (u = z) is as good as u = −1 for w = 8/9.
-        u = prox(np.array([0.0, 0.0]), np.array([3.0, -3.0]), 0.25)
-        np.testing.assert_array_equal(u, -u[::-1])
+        assert prox(v, z, 0.5625 * (1 + 1e-14))[0] == -2
+        assert prox(v, z, 0.5625 * (1 - 1e-14))[0] == pytest.approx(1.2)
+    # tanh has two minima for v = 1 and a remote z; the lower one changes sides once as z falls.
+    z = -np.geomspace(1, 100, 4000)
+    for prox in (activations.tanh.prox, activations.tanh.reference.prox):
+        u = prox(np.ones_like(z), z, 1e-3)
+        jumps = np.flatnonzero(np.abs(np.diff(u)) > 1)
+        assert jumps.size == 1 and u[jumps[0]] > 0 > u[jumps[0] + 1]
 
 
 def test_special_cases():

@@ -9,125 +9,113 @@
 
 namespace amcore::loss {
 
-// ℓ(v, y) = s log Σ_k e^{v_k} − ⟨y, v⟩, s = Σ_k y_k (1 for one-hot and for probability targets).
-// Gradient s p − y with p = softmax(v).
+// ℓ(v, y) = log Σ_k e^{v_k} − ⟨y, v⟩ for y a probability vector (a class as its indicator).
 //
-// prox: damped Newton on φ(v) = τ ℓ(v, y) + ½‖v − q‖². Its Hessian I + τs(diag p − p pᵀ) is
-// inverted by Sherman–Morrison in O(K). Computed in float64 for either type.
+// prox: v = q − τe with the excess e = p − y, p = softmax(v). With L = log Σ e^{v_k} every class has
+// its own equation log(y_k + e_k) + τ e_k = q_k − L, whose root e_k(L) is decreasing and convex;
+// what is left is Σ e_k(L) = 0, for which Newton's method is monotone from the left. Computed in
+// float64 for either type.
 struct CrossEntropyLoss {
   static constexpr NoParameters parameters{};
   static constexpr bool separable = false;
   explicit CrossEntropyLoss(const ParameterValues&) {}
 
   template <class T> double value(Index K, const T* v, const T* y) const {
-    double s = 0, inner = 0;
-    for (Index k = 0; k < K; ++k) {
-      s += y[k];
-      inner += static_cast<double>(y[k]) * v[k];
-    }
-    return s * log_sum_exp(K, v) - inner;
+    const double log_sum = log_sum_exp(K, v);
+    double total = 0;  // −⟨y, log p⟩: nothing cancels where the outputs are large
+    for (Index k = 0; k < K; ++k) total += static_cast<double>(y[k]) * (log_sum - v[k]);
+    return total;
   }
 
   template <class T> void gradient(Index K, const T* v, const T* y, T* out) const {
-    const double s = mass(K, y), log_sum = log_sum_exp(K, v);
-    for (Index k = 0; k < K; ++k) out[k] = static_cast<T>(s * std::exp(v[k] - log_sum) - y[k]);
+    const double log_sum = log_sum_exp(K, v);
+    for (Index k = 0; k < K; ++k) out[k] = static_cast<T>(std::exp(v[k] - log_sum) - y[k]);
   }
 
   template <class T> double squared_distance(Index K, const T* v, const T* y, const T* g,
                                              double push, double scale) const {
-    const double s = mass(K, y), log_sum = log_sum_exp(K, v);
+    const double log_sum = log_sum_exp(K, v);
     double distance = 0;
     for (Index k = 0; k < K; ++k)
-      distance += square(push * g[k] + scale * (s * std::exp(v[k] - log_sum) - y[k]));
+      distance += square(push * g[k] + scale * (std::exp(v[k] - log_sum) - y[k]));
     return distance;
   }
 
-  // With p = softmax(b), d = a − b:  s log Σ p e^d − ⟨y, d⟩. Only differences enter.
+  // With p = softmax(b), d = a − b:  log Σ p e^d − ⟨y, d⟩. Only differences enter.
   template <class T> double difference(Index K, const T* a, const T* b, const T* y) const {
     const double log_sum = log_sum_exp(K, b);
-    double s = 0, growth = 0, inner = 0;
+    double growth = 0, inner = 0;
     for (Index k = 0; k < K; ++k) {
       const double d = static_cast<double>(a[k]) - b[k];
-      s += y[k];
       growth += std::exp(b[k] - log_sum) * std::expm1(d);
       inner += static_cast<double>(y[k]) * d;
     }
     const bool small = std::abs(growth) < 0.5;
-    return s * (small ? std::log1p(growth) : log_sum_exp(K, a) - log_sum) - inner;
+    return (small ? std::log1p(growth) : log_sum_exp(K, a) - log_sum) - inner;
   }
 
   template <class T> void prox(Index K, const T* q, const T* y, T tau, T* out) const {
-    constexpr Index on_stack = 128;
-    double stack[3 * on_stack];
-    const std::unique_ptr<double[]> heap(K > on_stack ? new double[static_cast<std::size_t>(3 * K)]
+    constexpr Index on_stack = 256;
+    double stack[on_stack];
+    const std::unique_ptr<double[]> heap(K > on_stack ? new double[static_cast<std::size_t>(K)]
                                                       : nullptr);
-    double* const v = heap ? heap.get() : stack;
-    double* const p = v + K;
-    double* const step = p + K;
-
+    double* const m = heap ? heap.get() : stack;
     constexpr double eps = std::numeric_limits<double>::epsilon();
-    constexpr int most_steps = 200, most_halvings = 50;
-    const double t = tau, s = mass(K, y);
-    std::copy(q, q + K, v);
-    for (int iteration = 0; iteration < most_steps; ++iteration) {
-      const double log_sum = log_sum_exp(K, v);
-      // Solve (D − ts p pᵀ) step = g with D = I + ts diag p.
-      // As Σp = 1, the denominator 1 − ts pᵀD⁻¹p is Σ p/(1 + ts p).
-      double norm = 0, scale = 0, pg = 0, rest = 0;
+    const double t = tau;
+
+    // From the left: at the root some class has p_k ≤ 1, that is e_k ≤ 1 − y_k.
+    double log_sum = -std::numeric_limits<double>::infinity();
+    for (Index k = 0; k < K; ++k) log_sum = std::max(log_sum, q[k] - t * (1.0 - y[k]));
+    for (Index k = 0; k < K; ++k) m[k] = Class(y[k], t).start(q[k] - log_sum);
+    for (int step = 0; step < 100; ++step) {
+      double excess = 0, slope = 0;
       for (Index k = 0; k < K; ++k) {
-        p[k] = std::exp(v[k] - log_sum);
-        const double g = t * (s * p[k] - y[k]) + (v[k] - q[k]), d = 1 + t * s * p[k];
-        step[k] = g;
-        norm += g * g;
-        scale += square(t * s * p[k]) + square(t * y[k]) + square(v[k]) + square(q[k]);
-        pg += p[k] * g / d;
-        rest += p[k] / d;
+        const Class c(y[k], t);
+        m[k] = c.solve(q[k] - log_sum, m[k]);
+        const double p = c.scale * std::exp(m[k]);
+        excess += c.excess(m[k]);
+        slope += p / (1 + t * p);
       }
-      if (norm <= square(2 * eps) * scale) break;
-      const double lift = t * s * pg / rest;
-      double descent = 0;
-      for (Index k = 0; k < K; ++k) {
-        const double g = step[k];
-        step[k] = (g + lift * p[k]) / (1 + t * s * p[k]);
-        descent += g * step[k];
-      }
-      // Armijo on the difference of φ, formed from the step so that it stays exact near the
-      // minimiser.
-      double length = 1;
-      for (int halving = 0; halving < most_halvings; ++halving, length /= 2) {
-        double growth = 0, change = 0, top = -std::numeric_limits<double>::infinity();
-        for (Index k = 0; k < K; ++k) {
-          const double d = -length * step[k];
-          growth += p[k] * std::expm1(d);
-          top = std::max(top, d);
-          change += d * (v[k] - q[k] + d / 2 - t * y[k]);
-        }
-        if (std::isfinite(growth) && growth > -0.5) {
-          change += t * s * std::log1p(growth);
-        } else {
-          double total = 0;
-          for (Index k = 0; k < K; ++k) total += p[k] * std::exp(-length * step[k] - top);
-          change += t * s * (top + std::log(total));
-        }
-        if (change <= -1e-4 * length * descent) break;
-      }
-      bool moved = false;
-      for (Index k = 0; k < K; ++k) {
-        const double next = v[k] - length * step[k];
-        moved = moved || next != v[k];
-        v[k] = next;
-      }
-      if (!moved) break;
+      const double move = excess / slope;
+      log_sum += move;
+      if (!(std::abs(move) > 2 * eps * std::max(1.0, std::abs(log_sum)))) break;
     }
-    for (Index k = 0; k < K; ++k) out[k] = static_cast<T>(v[k]);
+    for (Index k = 0; k < K; ++k) {
+      const Class c(y[k], t);
+      out[k] = static_cast<T>(q[k] - t * c.excess(c.solve(q[k] - log_sum, m[k])));
+    }
   }
 
  private:
-  template <class T> static double mass(Index K, const T* y) {
-    double s = 0;
-    for (Index k = 0; k < K; ++k) s += y[k];
-    return s;
-  }
+  // One class's equation log(y + e) + τe = s in m = log(y + e) − log y, or m = log e where y = 0:
+  // m + A(e^m − 1) = B, or m + A e^m = B. Convex and increasing: Newton's method is monotone from
+  // the right.
+  struct Class {
+    double scale, a;
+    bool inside;
+    Class(double y, double tau) : scale(y > 0 ? y : 1), a(tau * scale), inside(y > 0) {}
+
+    double excess(double m) const { return scale * power_less(m); }
+    // x = A e^m solves x + log x = z, whence x ≤ e^z, and x ≤ z for z ≥ 1.
+    double start(double s) const {
+      const double z = s - std::log(scale) + (inside ? a : 0) + std::log(a);
+      return (z < 1 ? z : std::log(z)) - std::log(a);
+    }
+    double solve(double s, double m) const {
+      constexpr double eps = std::numeric_limits<double>::epsilon();
+      const double b = s - std::log(scale);
+      for (int step = 0; step < 50; ++step) {
+        const double move = (m - b + a * power_less(m)) / (1 + a * std::exp(m));
+        m -= move;
+        if (!(std::abs(move) > 2 * eps * std::abs(m))) break;
+      }
+      return m;
+    }
+
+   private:
+    double power_less(double m) const { return inside ? std::expm1(m) : std::exp(m); }
+  };
+
   template <class T> static double log_sum_exp(Index K, const T* v) {
     double top = v[0], total = 0;
     for (Index k = 1; k < K; ++k) top = std::max<double>(top, v[k]);

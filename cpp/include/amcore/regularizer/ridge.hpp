@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cmath>
+#include <stdexcept>
+
 #include "amcore/regularizer/regularizer.hpp"
 
 namespace amcore::regularizer {
@@ -7,7 +10,10 @@ namespace amcore::regularizer {
 // r(x) = λ/2 ‖x‖²;  prox = x/(1 + τλ)
 struct RidgeRegularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}};
-  explicit RidgeRegularizer(const ParameterValues& values) : lam(values[0]) {}
+  explicit RidgeRegularizer(const ParameterValues& values) : lam(values[0]) {
+    if (!(lam >= 0 && std::isfinite(lam)))
+      throw std::invalid_argument("ridge: lam must be non-negative and finite");
+  }
 
   double ridge() const { return lam; }
   template <class T> double value(Index n, const T* x) const {
