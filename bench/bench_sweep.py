@@ -493,7 +493,8 @@ def show_amcore() -> dict[str, str]:
     """amcore's own account of its build."""
     from amcore._isa import config
 
-    return config()
+    shown: dict[str, str] = config()
+    return shown
 
 
 if __name__ == "__main__":

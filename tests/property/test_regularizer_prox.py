@@ -81,7 +81,7 @@ def test_native_is_the_reference(stem, parameters, dtype):
     assert native.value(x) == pytest.approx(reference.value(x), rel=1e-13)
     np.testing.assert_allclose(native.prox(x, 0.7), reference.prox(x, 0.7), rtol=4 * eps)
     assert native.subgradient_distance(x, g) == pytest.approx(
-        reference.subgradient_distance(x, g), rel=8 * eps
+        reference.subgradient_distance(x, g), rel=float(8 * eps)
     )
 
 

@@ -25,7 +25,7 @@ template <class T> struct Kernel {
   static constexpr int rows = 2 * width;  // of a left panel
   static constexpr int columns =
       AMCORE_VECTOR_BYTES == 64 ? 12 : 6;  // of a right panel; fills the registers
-  static constexpr Index depth = 256;      // of one pass through a pair of panels
+  static constexpr Index depth = 768;      // of one pass through a pair of panels
 };
 
 inline Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -85,6 +85,11 @@ template <class T> inline void block_product(Index depth, const T* __restrict le
                                              Index n, Update update) {
   using K = Kernel<T>;
   using Vector = typename K::Vector;
+  // c comes from far away and is needed last.
+  for (Index j = 0; j < n; ++j) {
+    __builtin_prefetch(c + j * ldc, 1, 3);
+    __builtin_prefetch(c + j * ldc + K::width, 1, 3);
+  }
   Vector sum[K::columns][2] = {};
   for (Index p = 0; p < depth; ++p, left += K::rows, right += K::columns) {
     Vector a0, a1;

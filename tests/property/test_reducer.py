@@ -1,0 +1,258 @@
+"""Two processes, played by two threads, with half of the samples each: one problem."""
+
+import threading
+
+import amcore
+import numpy as np
+import pytest
+from amcore import _core
+from amcore.reference.scheme import three_split_bcd as reference
+from hypothesis import given, settings
+from strategies import Case, cases
+
+FEW = settings.default.max_examples // 5
+EXAMPLE = Case(
+    widths=(5, 8, 8, 3),
+    activations=("relu", "tanh", "identity"),
+    skip=(False, True, False),
+    bias=True,
+    loss="cross_entropy",
+    loss_scale="mean",
+    lam=(0.01, 0.0, 0.1),
+    n=70,
+    gamma=(1.0, 0.5, 2.0),
+    rho=(1.5, 1.0, 0.7),
+    alpha=0.4,
+    num_threads=1,
+    seed=1,
+    grid=False,
+)
+
+
+class Communicator:
+    """Adds the arrays of all members, as an MPI communicator's Allreduce does."""
+
+    def __init__(self, size):
+        self.size = size
+        self.barrier = threading.Barrier(size, timeout=60)
+        self.arrays = [None] * size
+        self.calls = 0
+
+    def member(self, rank):
+        return Member(self, rank)
+
+    def total(self, rank, array):
+        self.arrays[rank] = array.copy()
+        self.barrier.wait()
+        shapes = {(a.shape, a.dtype) for a in self.arrays}
+        assert len(shapes) == 1, "the members add different things"
+        total = sum(self.arrays[1:], self.arrays[0])
+        self.barrier.wait()
+        if rank == 0:
+            self.calls += 1
+        return total
+
+
+class Member:
+    def __init__(self, communicator, rank):
+        self.communicator, self.rank = communicator, rank
+
+    def Allreduce(self, send, receive):
+        assert send.flags.c_contiguous and receive.flags.c_contiguous
+        receive[...] = self.communicator.total(self.rank, send)
+
+    def add(self, array):
+        """Add in place, as the engines want it."""
+        assert array.ndim == 1 and array.flags.c_contiguous and array.flags.writeable
+        array[...] = self.communicator.total(self.rank, array)
+
+
+def together(communicator, work):
+    """Run work(rank) in a thread each; return the results in order, or raise the first error."""
+    results, errors = [None] * communicator.size, []
+
+    def run(rank):
+        try:
+            results[rank] = work(rank)
+        except BaseException as error:
+            communicator.barrier.abort()
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(communicator.size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+    return results
+
+
+def split(n, size):
+    """Unequal parts, every one with a sample."""
+    cuts = [0, *(n * (2 * k + 1) // (2 * size) + 1 for k in range(size - 1)), n]
+    return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def assert_parts_make_the_whole(case, runs, parts, whole):
+    for run in runs:
+        np.testing.assert_allclose(run.trace.objective, whole.trace.objective, rtol=1e-10)
+        root = 1e-11 * np.sqrt(whole.trace.objective[0])
+        np.testing.assert_allclose(
+            run.trace.subgradient_distance, whole.trace.subgradient_distance, rtol=1e-8, atol=root
+        )
+        np.testing.assert_allclose(
+            run.trace.decrease, whole.trace.decrease, rtol=1e-8, atol=1e-12 * whole.trace.objective[0]
+        )
+        for name in whole.trace.step_norm:
+            np.testing.assert_allclose(
+                run.trace.step_norm[name], whole.trace.step_norm[name], rtol=1e-7, atol=root
+            )
+    for name, array in whole.state.items():
+        pieces = [run.state[name] for run in runs]
+        if name[0] in "Wb":  # the same bits on every process
+            assert all(np.array_equal(pieces[0], piece) for piece in pieces)
+            joined = pieces[0]
+        else:
+            assert [len(piece) for piece in pieces] == [len(array[part]) for part in parts]
+            joined = np.concatenate(pieces)
+        scale = np.abs(array).max() + np.finfo(float).tiny
+        np.testing.assert_allclose(joined, array, rtol=1e-8, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@given(case=cases(max_depth=3, max_width=12))
+@settings(max_examples=FEW)
+def test_solve_with_a_communicator(backend, size, case):
+    case = case.with_(n=max(case.n, 3 * size))
+    parts = split(case.n, size)
+    communicator = Communicator(size)
+
+    def work(rank):
+        return amcore.solve(
+            case.problem(parts[rank]),
+            case.scheme(),
+            max_iter=4,
+            init=case.weights(),
+            num_threads=1,
+            backend=backend,
+            comm=communicator.member(rank),
+        )
+
+    runs = together(communicator, work)
+    assert communicator.calls > 4 * case.depth
+    whole = case.solve(max_iter=4, backend=backend)
+    assert_parts_make_the_whole(case, runs, parts, whole)
+
+
+def test_a_member_that_stops_stops_all():
+    communicator = Communicator(2)
+    case = EXAMPLE
+    parts = split(case.n, 2)
+
+    def work(rank):
+        stop = [lambda step: step.sweep == 3] if rank == 1 else []
+        return amcore.solve(
+            case.problem(parts[rank]),
+            case.scheme(),
+            max_iter=50,
+            init=case.weights(),
+            callbacks=stop,
+            comm=communicator.member(rank),
+        )
+
+    first, second = together(communicator, work)
+    assert len(first.trace) == len(second.trace) == 3
+    assert first.stop_reason == "another process" and second.stop_reason != first.stop_reason
+
+
+def test_one_rule_and_seed_give_one_start():
+    """Without explicit weights every process draws the same ones."""
+    communicator = Communicator(2)
+    parts = split(EXAMPLE.n, 2)
+
+    def work(rank):
+        return amcore.solve(
+            EXAMPLE.problem(parts[rank]),
+            EXAMPLE.scheme(),
+            max_iter=3,
+            seed=11,
+            comm=communicator.member(rank),
+        )
+
+    runs = together(communicator, work)
+    whole = amcore.solve(EXAMPLE.problem(), EXAMPLE.scheme(), max_iter=3, seed=11)
+    assert_parts_make_the_whole(EXAMPLE, runs, parts, whole)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("engine", [_core.ThreeSplitBCD, reference.ThreeSplitBCD])
+def test_engine_with_a_reducer(engine, dtype):
+    """The seam itself: the engines hand every sum over samples to `reducer`."""
+    case = EXAMPLE.with_(dtype=np.dtype(dtype).name)
+    native = engine is _core.ThreeSplitBCD
+
+    def build(samples, reducer):
+        problem = case.problem(samples)
+        n = problem.n_samples
+        layers = [
+            (
+                W.astype(dtype),
+                b.astype(dtype),
+                np.zeros((n, len(W)), dtype),
+                np.zeros((n, len(W)), dtype),
+            )
+            for W, b in case.weights()
+        ]
+        pick = (lambda op: op.native) if native else (lambda op: op.reference)
+        return layers, engine(
+            X=problem.X,
+            Y=problem.Y,
+            layers=layers,
+            activations=[pick(op) for op in problem.network.activations],
+            skip=list(case.skip),
+            loss=pick(problem.loss),
+            loss_weight=1.0,
+            weight_regularizers=[pick(op) for op in problem.weight_regularizers],
+            gamma=list(case.gamma),
+            rho=list(case.rho),
+            alpha=case.alpha,
+            num_threads=1,
+            reducer=reducer,
+        )
+
+    def run(samples, reducer=None):
+        layers, scheme = build(samples, reducer)
+        scheme.forward()
+        reports = [scheme.measure()]
+        reports += [scheme.sweep(measure) for measure in (True, False, True)]
+        return layers, [report.objective for report in reports]
+
+    parts = split(case.n, 2)
+    communicator = Communicator(2)
+    halves = together(
+        communicator, lambda rank: run(parts[rank], communicator.member(rank).add)
+    )
+    layers, objectives = run(slice(None))
+    tolerance = 1e-11 if dtype is np.float64 else 1e-4
+    for _, found in halves:
+        np.testing.assert_allclose(found, objectives, rtol=tolerance)
+    for i, (W, b, U, V) in enumerate(layers):
+        (W0, b0, U0, V0), (W1, b1, U1, V1) = halves[0][0][i], halves[1][0][i]
+        assert np.array_equal(W0, W1) and np.array_equal(b0, b1)
+        pairs = [(W0, W), (b0, b), (np.concatenate([U0, U1]), U), (np.concatenate([V0, V1]), V)]
+        for found, expected in pairs:
+            np.testing.assert_allclose(found, expected, rtol=1e2 * tolerance, atol=1e2 * tolerance)
+
+
+def test_an_error_of_the_reducer_comes_through():
+    def refuse(array):
+        raise RuntimeError("the network is down")
+
+    class Down:
+        def Allreduce(self, send, receive):
+            refuse(send)
+
+    with pytest.raises(RuntimeError, match="the network is down"):
+        amcore.solve(EXAMPLE.problem(), EXAMPLE.scheme(), max_iter=2, comm=Down())
