@@ -154,3 +154,8 @@ def describe(value: Any) -> str:
     text = repr(value)
     plain = len(text) <= 40 and "\n" not in text
     return f"{text} ({type(value).__name__})" if plain else type(value).__name__
+
+
+def contiguous(array: Array, kind: Any = None) -> Array:
+    """Return the array, C-contiguous and aligned as the core takes it, copied only if need be."""
+    return np.require(array, kind, ["C_CONTIGUOUS", "ALIGNED"])

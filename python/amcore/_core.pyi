@@ -1,9 +1,8 @@
-"""The compiled core: one extension module per CPU level, the chosen one imported as `amcore._core`."""
+"""The compiled core: one extension module per CPU level, the chosen one `amcore._core`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -81,14 +80,28 @@ def forward(
     num_threads: int,
 ) -> None: ...
 def ridge_update(
-    U: Array, V: Array, W: Array, b: Array | None, rho: float, alpha: float, lam: float, num_threads: int
+    U: Array,
+    V: Array,
+    W: Array,
+    b: Array | None,
+    rho: float,
+    alpha: float,
+    lam: float,
+    num_threads: int,
 ) -> None:
     """Update (W, b) in place: argmin ρ/2‖U − VWᵀ − b‖² + λ/2‖W‖² + α/2‖(W, b) − (W, b)⁰‖²."""
 
 def hidden_update(
-    S: Array, U: Array, W: Array, b: Array | None, gamma: float, rho: float, out: Array, num_threads: int
+    S: Array,
+    U: Array,
+    W: Array,
+    b: Array | None,
+    gamma: float,
+    rho: float,
+    out: Array,
+    num_threads: int,
 ) -> None:
-    """out = argmin_V γ/2‖V − S‖² + ρ/2‖U − VWᵀ − b‖²."""
+    """Set `out` to argmin_V γ/2‖V − S‖² + ρ/2‖U − VWᵀ − b‖²."""
 
 def preactivation_update(
     activation: Activation,

@@ -202,7 +202,7 @@ class Loss(Operator):
             if name == "y":
                 check_targets(self, "y", values)
         shape = given[0].shape
-        return shape, [np.ascontiguousarray(values).reshape(-1, shape[-1]) for values in given]
+        return shape, [_checks.contiguous(values).reshape(-1, shape[-1]) for values in given]
 
     def value(self, v: Any, y: Any) -> float:
         """Σ_j ℓ(v_j, y_j).
@@ -386,7 +386,7 @@ def _together(**arrays: Any) -> tuple[Array, ...]:
 def _flat(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
     """Return the common shape of the arguments and themselves, flat and contiguous."""
     given = _together(**arrays)
-    return given[0].shape, [np.ascontiguousarray(values).reshape(-1) for values in given]
+    return given[0].shape, [_checks.contiguous(values).reshape(-1) for values in given]
 
 
 def _into(

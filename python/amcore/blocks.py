@@ -269,7 +269,7 @@ def _arrays(**given: Any) -> dict[str, Array]:
     for name, value in given.items():
         array = _checks.array(name, value, ndim=1 if name == "b" else 2)
         _checks.finite(name, array)
-        checked[name] = np.ascontiguousarray(array)
+        checked[name] = _checks.contiguous(array)
         _checks.same_dtype(name, array, first, checked[first])
     return checked
 

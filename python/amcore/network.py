@@ -184,13 +184,13 @@ class Network:
         checked = self.check_weights(weights)
         dtype = np.result_type(*[W.dtype for W, _ in checked])
         typed = [
-            (np.ascontiguousarray(W, dtype), None if b is None else np.ascontiguousarray(b, dtype))
+            (_checks.contiguous(W, dtype), None if b is None else _checks.contiguous(b, dtype))
             for W, b in checked
         ]
         threads = 0 if num_threads is None else _checks.integer("num_threads", num_threads, 1)
         inputs = _checks.array("X", X, ndim=2)
         _checks.shape("X", inputs, (len(inputs), self.widths[0]), "n_samples, inputs")
-        V = np.ascontiguousarray(inputs, dtype)
+        V = _checks.contiguous(inputs, dtype)
         if _checks.choice("backend", backend, ("native", "reference")) == "native":
             out = np.empty((len(V), self.widths[-1]), dtype)
             natives = [activation.native for activation in self.activations]

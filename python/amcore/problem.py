@@ -102,8 +102,8 @@ class Problem:
         targets, classes = _targets(Y, inputs, loss, network.widths[-1])
 
         object.__setattr__(self, "network", network)
-        object.__setattr__(self, "X", np.ascontiguousarray(inputs))
-        object.__setattr__(self, "Y", np.ascontiguousarray(targets))
+        object.__setattr__(self, "X", _checks.contiguous(inputs))
+        object.__setattr__(self, "Y", _checks.contiguous(targets))
         object.__setattr__(self, "loss", loss)
         object.__setattr__(
             self, "loss_scale", _checks.choice("loss_scale", loss_scale, ("sum", "mean"))

@@ -427,9 +427,7 @@ class _Run:
             arrays[name][...] = values
         self.start = {}
         self.state = State(arrays)
-        X, Y = (
-            np.ascontiguousarray(array, self.dtype) for array in (self.problem.X, self.problem.Y)
-        )
+        X, Y = (_checks.contiguous(array, self.dtype) for array in (self.problem.X, self.problem.Y))
         n = float(self._sum(self.problem.n_samples))
         return self.scheme.engine(
             self.problem,
@@ -443,11 +441,14 @@ class _Run:
         )
 
     def _append(self, report: Report, sweep: int, begin: float) -> Step:
+        decrease = report.decrease
+        if sweep > 0 and math.isnan(decrease):  # not measured
+            decrease = float(self.trace.objective[-1]) - report.objective
         record = Record(
             sweep=sweep,
             objective=report.objective,
             subgradient_distance=report.subgradient_distance,
-            decrease=report.decrease,
+            decrease=decrease,
             parts=report.parts,
             distance=report.distance,
             step_norm=report.step_norm,
