@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
-import amcore
 import numpy as np
+from hypothesis import strategies as st
+
+import amcore
 from amcore import _core
 from amcore.reference import operator as definitions
-from hypothesis import strategies as st
 
 KINDS = {
     "activation": amcore.activations,
@@ -138,7 +140,7 @@ def cases(draw, max_depth=5, max_width=40, max_samples=80, smooth=False, losses=
     ]
     hidden = [draw(st.sampled_from(allowed)) for _ in range(depth - 1)]
     output = draw(st.one_of(st.just("identity"), st.sampled_from(allowed)))
-    agree = [a == b for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    agree = [a == b for a, b in itertools.pairwise(widths)]
     weight = st.floats(-1, 1).map(lambda x: round(10**x, 3))
     per_layer = st.tuples(*[weight] * depth)
     return Case(

@@ -7,14 +7,32 @@ relative to the distance between them: nearly equal totals would hide a wrong ch
 
 import numpy as np
 import pytest
-from amcore.reference.operator import PiecewiseLinear
 from hypothesis import given
 from hypothesis import strategies as st
+
+from amcore.reference.operator import PiecewiseLinear
 from strategies import DTYPES, names, operator, sides
 
 STEMS = names("activation")
 BACKENDS = ["native", "reference"]
-EXTREME = [-1e8, -3e3, -20.0, -1.0, -0.3, -1e-7, 0.0, 1e-9, 0.2, 0.5, 0.75, 1.0, 1.5, 40.0, 1e5, 1e8]
+EXTREME = [
+    -1e8,
+    -3e3,
+    -20.0,
+    -1.0,
+    -0.3,
+    -1e-7,
+    0.0,
+    1e-9,
+    0.2,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    40.0,
+    1e5,
+    1e8,
+]
 WEIGHTS = [1e-12, 1e-6, 0.03, 0.3, 1.0, 1e4, 1e12]
 
 long = np.longdouble
@@ -45,8 +63,9 @@ def exact_difference(stem, a, b):
         return np.tanh(a - b) * np.where(np.sign(a) * np.sign(b) > 0, same, other)
     if isinstance(found := operator("activation", stem).reference, PiecewiseLinear):
         return sum(
-            long(m) * (np.clip(a, long(l), long(r)) - np.clip(b, long(l), long(r)))
-            for l, r, m, _ in found.pieces
+            long(slope)
+            * (np.clip(a, long(left), long(right)) - np.clip(b, long(left), long(right)))
+            for left, right, slope, _ in found.pieces
         )
     return exact_value(stem, a) - exact_value(stem, b)
 
@@ -151,7 +170,9 @@ def test_prox_is_the_global_minimiser(stem, backend, dtype, seed, log_weight, sc
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("stem", [s for s in STEMS if "bounded" in operator("activation", s).traits])
+@pytest.mark.parametrize(
+    "stem", [s for s in STEMS if "bounded" in operator("activation", s).traits]
+)
 def test_prox_chooses_between_several_minima(stem, backend):
     """Where v is above the range and z far below, staying and crossing are both local minima."""
     z = np.linspace(-80, -1, 1000)

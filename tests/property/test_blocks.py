@@ -1,11 +1,12 @@
 """amcore.blocks: every update solves its optimality system and does not raise its objective."""
 
-import amcore
 import numpy as np
 import pytest
-from amcore import blocks
 from hypothesis import given
 from hypothesis import strategies as st
+
+import amcore
+from amcore import blocks
 from strategies import DTYPES, names, operator, targets
 
 long = np.longdouble
@@ -39,9 +40,7 @@ def test_ridge_update(dtype, seed, n, inputs, outputs, bias, rho, alpha, lam, th
     V = V + V.dtype.type(3)  # off-centre, so that weights and bias are coupled
     b0 = b0 if bias else None
     kept = [A.copy() for A in (U, V, W0)]
-    W, b = blocks.ridge_update(
-        U, V, W0, b0, rho=rho, alpha=alpha, lam=lam, num_threads=threads
-    )
+    W, b = blocks.ridge_update(U, V, W0, b0, rho=rho, alpha=alpha, lam=lam, num_threads=threads)
     assert W.dtype == dtype and (b is None) == (not bias)
     assert all(np.array_equal(A, B) for A, B in zip((U, V, W0), kept, strict=True))
 
@@ -170,7 +169,9 @@ def test_preactivation_update(stem, dtype, seed, gamma, rho, alpha):
     U = blocks.preactivation_update(stem, V, P, U0, gamma=gamma, rho=rho, alpha=alpha)
     assert U.dtype == dtype
     sigma = operator("activation", stem)
-    expected = sigma.reference.prox(V, (rho * P + alpha * U0) / (rho + alpha), (rho + alpha) / gamma)
+    expected = sigma.reference.prox(
+        V, (rho * P + alpha * U0) / (rho + alpha), (rho + alpha) / gamma
+    )
 
     def objective(u):
         """Value, and what the rounding of v, σ(u), u, P and U does to it."""
@@ -181,7 +182,14 @@ def test_preactivation_update(stem, dtype, seed, gamma, rho, alpha):
 
     found, rounding = objective(U)
     eps = np.finfo(dtype).eps
-    for other in (expected, P, U0, np.zeros_like(V), U + V.dtype.type(1e-3), U - V.dtype.type(1e-3)):
+    for other in (
+        expected,
+        P,
+        U0,
+        np.zeros_like(V),
+        U + V.dtype.type(1e-3),
+        U - V.dtype.type(1e-3),
+    ):
         value, more = objective(other)
         assert (found <= value + 16 * eps * (rounding + more) + eps**2).all()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import DTYPES, names, operator, sides, targets
 
 STEMS = names("loss")
@@ -209,15 +210,21 @@ def test_distance_at_the_kink_of_hinge(backend, dtype):
 
 
 @pytest.mark.parametrize("stem", STEMS)
-@given(seed=st.integers(0, 2**31), scale=st.sampled_from([0.3, 3.0, 50.0]), tau=st.floats(1e-3, 1e3))
+@given(
+    seed=st.integers(0, 2**31), scale=st.sampled_from([0.3, 3.0, 50.0]), tau=st.floats(1e-3, 1e3)
+)
 def test_native_is_the_reference(stem, seed, scale, tau):
     v, y = draw(stem, seed, 9, 4, scale, np.float64)
     other, _ = draw(stem, seed + 1, 9, 4, scale, np.float64)
     loss = operator("loss", stem)
     reference = loss.reference
     size = scale * v.size
-    np.testing.assert_allclose(loss.prox(v, y, tau), reference.prox(v, y, tau), rtol=1e-12, atol=1e-13)
-    np.testing.assert_allclose(loss.gradient(v, y), reference.gradient(v, y), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        loss.prox(v, y, tau), reference.prox(v, y, tau), rtol=1e-12, atol=1e-13
+    )
+    np.testing.assert_allclose(
+        loss.gradient(v, y), reference.gradient(v, y), rtol=1e-12, atol=1e-14
+    )
     assert loss.value(v, y) == pytest.approx(reference.value(v, y), rel=1e-13, abs=1e-14 * size)
     assert loss.native.difference(v, other, y) == pytest.approx(
         reference.difference(v, other, y), rel=1e-12, abs=1e-14 * size

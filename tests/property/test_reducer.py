@@ -1,13 +1,15 @@
 """Two processes, played by two threads, with half of the samples each: one problem."""
 
+import itertools
 import threading
 
-import amcore
 import numpy as np
 import pytest
+from hypothesis import given, settings
+
+import amcore
 from amcore import _core
 from amcore.reference.scheme import three_split_bcd as reference
-from hypothesis import given, settings
 from strategies import Case, cases
 
 FEW = settings.default.max_examples // 5
@@ -84,14 +86,16 @@ def together(communicator, work):
     for thread in threads:
         thread.join()
     if errors:
-        raise next((e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0])
+        raise next(
+            (e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0]
+        )
     return results
 
 
 def split(n, size):
     """Unequal parts, every one with a sample."""
     cuts = [0, *(n * (2 * k + 1) // (2 * size) + 1 for k in range(size - 1)), n]
-    return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
 
 def assert_parts_make_the_whole(case, runs, parts, whole):
@@ -102,7 +106,10 @@ def assert_parts_make_the_whole(case, runs, parts, whole):
             run.trace.subgradient_distance, whole.trace.subgradient_distance, rtol=1e-8, atol=root
         )
         np.testing.assert_allclose(
-            run.trace.decrease, whole.trace.decrease, rtol=1e-8, atol=1e-12 * whole.trace.objective[0]
+            run.trace.decrease,
+            whole.trace.decrease,
+            rtol=1e-8,
+            atol=1e-12 * whole.trace.objective[0],
         )
         for name in whole.trace.step_norm:
             np.testing.assert_allclose(
@@ -231,9 +238,7 @@ def test_engine_with_a_reducer(engine, dtype):
 
     parts = split(case.n, 2)
     communicator = Communicator(2)
-    halves = together(
-        communicator, lambda rank: run(parts[rank], communicator.member(rank).add)
-    )
+    halves = together(communicator, lambda rank: run(parts[rank], communicator.member(rank).add))
     layers, objectives = run(slice(None))
     tolerance = 1e-11 if dtype is np.float64 else 1e-4
     for _, found in halves:

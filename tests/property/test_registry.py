@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from amcore import _core
 from amcore.reference import operator as definitions
 from strategies import KINDS, names, operator

@@ -1,8 +1,9 @@
 """Numbers that misbehave: a run descends with finite results, or says where it failed."""
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 
 BACKENDS = ["native", "reference"]
 DTYPES = [np.float64, np.float32]
@@ -25,7 +26,9 @@ def rounding(scheme, problem, state, dtype):
             total += rho[i - 1] * (terms + np.linalg.norm(U)) ** 2
             total += gamma[i - 1] * (np.linalg.norm(U) + np.linalg.norm(V)) ** 2
     least = float(np.finfo(dtype).smallest_subnormal)
-    return 16 * (eps**2 * total + least**2 * len(V) * sum(problem.network.widths) * max(gamma + rho))
+    return 16 * (
+        eps**2 * total + least**2 * len(V) * sum(problem.network.widths) * max(gamma + rho)
+    )
 
 
 def descends_or_says_why(problem, scheme, **options):
@@ -55,7 +58,9 @@ def descends_or_says_why(problem, scheme, **options):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("chosen", ["gamma", "rho", "alpha", "gamma and 1/alpha", "gamma and alpha"])
+@pytest.mark.parametrize(
+    "chosen", ["gamma", "rho", "alpha", "gamma and 1/alpha", "gamma and alpha"]
+)
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_weights_over_twenty_orders_of_magnitude(activation, chosen, dtype, backend):
     net = amcore.Network(NET.widths, activation)
@@ -139,7 +144,7 @@ def test_numbers_at_the_ends_of_float32(scale, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-25])
 def test_float32_numbers_whose_squares_vanish(scale, backend):
-    """Where squares underflow nothing tells one piece of an activation from another: finite only."""
+    """Where squares underflow nothing tells the pieces of an activation apart: finite only."""
     problem = amcore.Problem(NET, np.float32(X * scale), np.float32(Y * scale))
     run = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=5, backend=backend)
     assert np.isfinite(run.trace.objective).all()

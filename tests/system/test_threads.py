@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 
-import amcore
 import numpy as np
 import pytest
+
+import amcore
 
 RUN = """
 import hashlib, sys
@@ -162,11 +163,11 @@ import numpy as np, amcore
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 rng = np.random.default_rng(0)
-X, y = rng.standard_normal((3000, 20)), rng.integers(0, 3, 3000)
-HistGradientBoostingClassifier(max_iter=2).fit(X, y)
+X, y = rng.standard_normal((600, 20)), rng.integers(0, 3, 600)
+HistGradientBoostingClassifier(max_iter=1).fit(X, y)
 problem = amcore.Problem(amcore.Network([20, 40, 3]), X, y)
 objective = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, num_threads=2).trace.objective
-HistGradientBoostingClassifier(max_iter=2).fit(X, y)
+HistGradientBoostingClassifier(max_iter=1).fit(X, y)
 again = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, num_threads=1).trace.objective
 assert (objective == again).all()
 print("same")
