@@ -12,7 +12,7 @@ __isa__: str
 
 def max_threads() -> int: ...
 def pause_threads() -> None: ...
-def registry() -> dict[str, dict[str, list[tuple[str, float]]]]: ...
+def registry() -> dict[str, dict[str, list[tuple[str, float | tuple[float, ...]]]]]: ...
 
 class Activation:
     def __init__(self, name: str, parameters: Sequence[float] = ...) -> None: ...
@@ -32,6 +32,7 @@ class Loss:
 class Regularizer:
     def __init__(self, name: str, parameters: Sequence[float] = ...) -> None: ...
     def value(self, x: Array) -> float: ...
+    def difference(self, a: Array, b: Array) -> float: ...
     def prox(self, x: Array, tau: float, out: Array) -> None: ...
     def subgradient_distance(self, x: Array, g: Array) -> float: ...
 
@@ -81,12 +82,26 @@ def forward(
     num_threads: int,
 ) -> None: ...
 def ridge_update(
-    U: Array, V: Array, W: Array, b: Array | None, rho: float, alpha: float, lam: float, num_threads: int
+    U: Array,
+    V: Array,
+    W: Array,
+    b: Array | None,
+    rho: float,
+    alpha: float,
+    lam: float,
+    num_threads: int,
 ) -> None:
     """Update (W, b) in place: argmin ρ/2‖U − VWᵀ − b‖² + λ/2‖W‖² + α/2‖(W, b) − (W, b)⁰‖²."""
 
 def hidden_update(
-    S: Array, U: Array, W: Array, b: Array | None, gamma: float, rho: float, out: Array, num_threads: int
+    S: Array,
+    U: Array,
+    W: Array,
+    b: Array | None,
+    gamma: float,
+    rho: float,
+    out: Array,
+    num_threads: int,
 ) -> None:
     """out = argmin_V γ/2‖V − S‖² + ρ/2‖U − VWᵀ − b‖²."""
 

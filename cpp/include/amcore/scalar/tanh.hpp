@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "amcore/scalar/root.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore::scalar {
@@ -119,30 +120,12 @@ class TanhProx {
     const double top = upper_bound();
     double p1 = top, p2 = top;
     nonconvex_interval(p1, p2);
-    p1 = std::clamp(p1, z_, top);
-    p2 = std::clamp(p2, z_, top);
-    double t;
-    if (!(p1 < p2)) {
-      t = root(z_, top);
-    } else {
-      const bool first = slope(p1).value >= 0, second = slope(p2).value <= 0;
-      if (!first && !second)
-        t = root(p1, p2);  // by rounding only
-      else if (!second)
-        t = root(z_, p1);
-      else if (!first)
-        t = root(p2, top);
-      else
-        t = lower_of(root(z_, p1), root(p2, top));
-    }
+    const double t = least_minimum([this](double u) { return slope(u); }, z_, top, p1, p2,
+                                   [this](double a, double b) { return lower_of(a, b); });
     return mirror_ ? -t : t;
   }
 
  private:
-  struct Slope {
-    double value, derivative;
-  };
-
   static double residual_at(const Target<double>& target, double t) {
     const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
     return std::abs(t) < 0.5 ? target.v - small_tanh(t)
@@ -190,26 +173,6 @@ class TanhProx {
     }
     p1 = std::log(left / (2 - left)) / 2;
     p2 = std::log(right / (2 - right)) / 2;
-  }
-
-  // A root of h' with h'(low) ≤ 0 ≤ h'(high): Newton, bisecting where a step leaves the bracket or
-  // does not halve h'.
-  double root(double low, double high) const {
-    double t = low, previous = std::numeric_limits<double>::infinity();
-    for (int k = 0; k < 300; ++k) {
-      const auto [f, f1] = slope(t);
-      (f <= 0 ? low : high) = t;
-      if (f == 0 || low == high) return t;
-      const double newton = t - f / f1;
-      const bool settled =
-          std::abs(newton - t) <= 2 * std::numeric_limits<double>::epsilon() * std::abs(t);
-      const bool trusted =
-          settled || (2 * std::abs(f) <= previous && newton >= low && newton <= high);
-      t = trusted ? std::clamp(newton, low, high) : low + (high - low) / 2;
-      if (settled) return t;
-      previous = std::abs(f);
-    }
-    return t;
   }
 
   // The better of a < b: 2h(a) − 2h(b) as products of differences.
