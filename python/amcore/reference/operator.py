@@ -12,7 +12,16 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Activation", "Loss", "Operator", "PiecewiseLinear", "Regularizer", "load", "stems"]
+__all__ = [
+    "Activation",
+    "Loss",
+    "Operator",
+    "PiecewiseLinear",
+    "Regularizer",
+    "load",
+    "stems",
+    "wide",
+]
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 Parameter: TypeAlias = float | tuple[float, ...]
@@ -30,6 +39,11 @@ def load(family: str, stem: str) -> type[Operator]:
     name = "".join(word.capitalize() for word in [*stem.split("_"), family])
     operator: type[Operator] = getattr(module, name)
     return operator
+
+
+def wide(x: Array) -> Array:
+    """Return x in float64, or as it is if that is wider."""
+    return x.astype(np.result_type(x, np.float64), copy=False)
 
 
 def _number(name: str, given: Any) -> float:

@@ -15,7 +15,7 @@ def root(f: Callable[[Array], tuple[Array, Array]], low: Array, high: Array) -> 
     for _ in range(300):
         value, derivative = f(t)
         low, high = np.where(value <= 0, t, low), np.where(value >= 0, t, high)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             newton = t - value / derivative
         settled = np.abs(newton - t) <= 2 * np.finfo(t.dtype).eps * np.abs(t)
         shrinks = 2 * np.abs(value) <= previous

@@ -66,7 +66,7 @@ struct PolynomialActivation {
     for (int k = 0; k + 1 < count; ++k) {
       if (slope(points[k]).value > 0 || slope(points[k + 1]).value < 0) continue;
       const double u = scalar::root(slope, points[k], points[k + 1]);
-      if (!found || gain(best, u, v, z, w) > 0) best = u;
+      if (!found || is_better(best, u, v, z, w)) best = u;
       found = true;
     }
     return static_cast<T>(best);
@@ -143,10 +143,20 @@ struct PolynomialActivation {
     return found;
   }
 
-  // 2h(a) − 2h(b) as products of differences
-  double gain(double a, double b, double v, double z, double w) const {
-    return change(b, a) * ((v - at(a).value) + (v - at(b).value)) +
-           w * ((a - b) * ((a - z) + (b - z)));
+  // v − σ(u) at a root of h', where it equals w(u − z)/σ'(u): where σ is steep the former is lost
+  // in the rounding of u.
+  double residual(double u, double v, double z, double w) const {
+    const auto [sigma, derivative] = at(u);
+    const double plain = v - sigma, steep = w * (u - z) / derivative;
+    return std::abs(steep) < std::abs(plain) ? steep : plain;
+  }
+
+  // Whether h(b) < h(a) by more than rounding, for roots a < b of h'.
+  bool is_better(double a, double b, double v, double z, double w) const {
+    const double r = residual(a, v, z, w), s = residual(b, v, z, w);
+    const double gain = (r - s) * (r + s) + w * ((a - b) * ((a - z) + (b - z)));
+    const double size = r * r + s * s + w * (square(a - z) + square(b - z));
+    return gain > 4 * std::numeric_limits<double>::epsilon() * size;
   }
 
   int size_ = 0;

@@ -17,7 +17,7 @@ class HardSigmoidActivation(PiecewiseLinear):
 
     formula = "clip(u/6 + 1/2, 0, 1)"
     prox_formula = "min(z, -3), clip((6v - 3 + 36w z)/(1 + 36w), -3, 3) or max(z, 3)"
-    source = "Howard et al. (ICCV 2019), Section 5.2: ReLU6(u + 3)/6"
+    source = "Howard et al. (ICCV 2019): ReLU6(u + 3)/6"
     traits = frozenset({"piecewise_linear", "monotone", "bounded", "semialgebraic", "separable"})
     L0, L1 = 1.0, 1 / 6
 

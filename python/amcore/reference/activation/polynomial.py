@@ -112,12 +112,28 @@ class PolynomialActivation(Activation):
         for left, right in pairwise(points):
             bracket = (slope(left)[0] <= 0) & (slope(right)[0] >= 0)
             u = root(slope, left, np.where(bracket, right, left))
-            # 2 h(best) − 2 h(u), as products of differences.
-            gain = self.difference(u, best) * ((v - _horner(c, best)) + (v - _horner(c, u)))
-            gain = gain + weight * ((best - u) * ((best - z) + (u - z)))
-            best = np.where(bracket & (~found | (gain > 0)), u, best)
+            r, s = (self._residual(x, v, z, weight) for x in (best, u))
+            better = _is_better(best, r, u, s, z, weight)
+            best = np.where(bracket & (~found | better), u, best)
             found |= bracket
         return best.astype(dtype).reshape(shape)
+
+    def _residual(self, u: Array, v: Array, z: Array, weight: float) -> Array:
+        """Return v − σ(u) at a root of h', the smaller of v − σ(u) and w(u − z)/σ'(u).
+
+        They are equal, but where σ is steep v − σ(u) is lost in the rounding of u.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steep = weight * (u - z) / self.derivative(u)
+        plain = v - _horner(self._c, u)
+        return np.where(np.abs(steep) < np.abs(plain), steep, plain)
+
+
+def _is_better(a: Array, r: Array, b: Array, s: Array, z: Array, weight: float) -> Any:
+    """Whether b, with residual s, is better than a < b, with r, by more than rounding."""
+    gain = (r - s) * (r + s) + weight * ((a - b) * ((a - z) + (b - z)))
+    size = r * r + s * s + weight * ((a - z) ** 2 + (b - z) ** 2)
+    return gain > 4 * np.finfo(np.float64).eps * size
 
 
 def _bound(c: Array) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Loss
+from amcore.reference.operator import Array, Loss, wide
 
 
 @dataclass(frozen=True)
@@ -14,24 +14,24 @@ class ExponentialLoss(Loss):
 
     formula = "Σ exp(-y v)"
     prox_formula = "y·(m + c), m = y q, c + log c = log τ - m"
-    source = "Zeng, Lau, Lin, Yao (ICML 2019), Section 2; the prox is our own algebra"
+    source = "Zeng, Lau, Lin, Yao (ICML 2019); the prox is our own algebra"
     traits = frozenset({"smooth", "convex", "analytic", "separable"})
     targets = "sign"
 
     def value(self, v: Array, y: Array) -> float:
         """Σ e^{−y v}, infinite where that exceeds float64."""
         with np.errstate(over="ignore"):
-            return float(np.sum(np.exp(-(y * v).astype(np.float64))))
+            return float(np.sum(np.exp(-wide(y * v))))
 
     def gradient(self, v: Array, y: Array) -> Array:
         """−y e^{−y v}."""
         with np.errstate(over="ignore"):
-            gradient: Array = (-y * np.exp(-(y * v).astype(np.float64))).astype(v.dtype)
+            gradient: Array = (-y * np.exp(-wide(y * v))).astype(v.dtype)
         return gradient
 
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """Σ ± the larger value times 1 − e^{−|a − b|}."""
-        m, k = (y * a).astype(np.float64), (y * b).astype(np.float64)
+        m, k = wide(y * a), wide(y * b)
         with np.errstate(over="ignore", invalid="ignore"):
             fall = np.exp(-np.minimum(m, k)) * np.expm1(-np.abs(m - k))
         return float(np.sum(np.where(m == k, 0, np.where(m < k, -fall, fall))))
@@ -41,7 +41,7 @@ class ExponentialLoss(Loss):
 
         Where m is far below 0, m + c = log τ − log c is free of cancellation.
         """
-        m = (y * q).astype(np.float64)
+        m = wide(y * q)
         s = math.log(tau) - m
         x, c = np.minimum(s, 1), np.maximum(s, 1)
         for _ in range(100):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Loss
+from amcore.reference.operator import Array, Loss, wide
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,17 @@ class HuberLoss(Loss):
 
     def value(self, v: Array, y: Array) -> float:
         """Σ ½s² + δ(|r| − |s|) with s the residual clipped to [−δ, δ]."""
-        r = np.abs(v.astype(np.float64) - y)
+        r = np.abs(wide(v) - y)
         s = np.minimum(r, self.delta)
         return float(np.sum(s * s / 2 + self.delta * (r - s)))
 
     def gradient(self, v: Array, y: Array) -> Array:
         """Return the residual clipped to [−δ, δ]."""
-        return np.clip(v.astype(np.float64) - y, -self.delta, self.delta).astype(v.dtype)
+        return np.clip(wide(v) - y, -self.delta, self.delta).astype(v.dtype)
 
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """±δ(a − b), less a product of two differences for the share of the parabola."""
-        d, p, q = a.astype(np.float64) - b, a.astype(np.float64) - y, b.astype(np.float64) - y
+        d, p, q = wide(a) - b, wide(a) - y, wide(b) - y
         s, t = np.clip(p, -self.delta, self.delta), np.clip(q, -self.delta, self.delta)
         low, high = np.minimum(p, q), np.maximum(p, q)
         steep = np.where(high > self.delta, self.delta, -self.delta)
@@ -63,9 +63,9 @@ class HuberLoss(Loss):
 
     def prox(self, q: Array, y: Array, tau: float) -> Array:
         """Return the minimiser of the parabola, or a step of τδ towards y."""
-        wide, goal = q.astype(np.float64), y.astype(np.float64)
-        r = wide - goal
-        near = (tau * goal + wide) / (tau + 1)
-        far = wide - tau * self.delta * np.sign(r)
+        start, goal = wide(q), wide(y)
+        r = start - goal
+        near = (tau * goal + start) / (tau + 1)
+        far = start - tau * self.delta * np.sign(r)
         v: Array = np.where(np.abs(r) <= self.delta * (1 + tau), near, far).astype(q.dtype)
         return v

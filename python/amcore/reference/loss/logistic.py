@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Loss
+from amcore.reference.operator import Array, Loss, wide
 from amcore.reference.root import root
 
 
@@ -15,23 +15,23 @@ class LogisticLoss(Loss):
 
     formula = "Σ log(1 + exp(-y v))"
     prox_formula = "y·(root m of m - y q = τ/(1 + exp m))"
-    source = "Zeng, Lau, Lin, Yao (ICML 2019), Section 2; the prox is our own algebra"
+    source = "Zeng, Lau, Lin, Yao (ICML 2019); the prox is our own algebra"
     traits = frozenset({"smooth", "convex", "analytic", "separable"})
     targets = "sign"
     L1, L2 = 1.0, 1 / 4
 
     def value(self, v: Array, y: Array) -> float:
         """Σ log(e^0 + e^{−y v})."""
-        return float(np.sum(np.logaddexp(0, -(y * v).astype(np.float64))))
+        return float(np.sum(np.logaddexp(0, -wide(y * v))))
 
     def gradient(self, v: Array, y: Array) -> Array:
         """−y/(1 + e^{y v})."""
-        gradient: Array = (-y * _sigmoid(-(y * v).astype(np.float64))).astype(v.dtype)
+        gradient: Array = (-y * _sigmoid(-wide(y * v))).astype(v.dtype)
         return gradient
 
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """Σ log(1 + (e^{k−m} − 1)/(1 + e^k)), m = y a, k = y b; of the values where far apart."""
-        m, k = (y * a).astype(np.float64), (y * b).astype(np.float64)
+        m, k = wide(y * a), wide(y * b)
         near = np.log1p(np.expm1(np.clip(k - m, -1, 1)) * _sigmoid(-k))
         ramps = np.maximum(-m, 0) - np.maximum(-k, 0)
         far = ramps + (np.log1p(np.exp(-np.abs(m))) - np.log1p(np.exp(-np.abs(k))))
@@ -42,7 +42,7 @@ class LogisticLoss(Loss):
 
         The bound is the least of q + τ and o + c, o = max(q, 0), c e^c ≥ τ e^{−o}.
         """
-        low = (y * q).astype(np.float64)
+        low = wide(y * q)
         start = np.maximum(low, 0)
         log_c = math.log(tau) - start
         c = np.where(log_c < 1, np.exp(np.minimum(log_c, 1)), log_c)

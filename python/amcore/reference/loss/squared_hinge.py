@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Loss
+from amcore.reference.operator import Array, Loss, wide
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class SquaredHingeLoss(Loss):
 
     formula = "Σ max(0, 1 - y v)²"
     prox_formula = "y·(m if m ≥ 1, else (m + 2τ)/(1 + 2τ)), m = y q"
-    source = "Chang, Hsieh, Lin (JMLR 9, 2008), Equation 3; the prox is our own algebra"
+    source = "Chang, Hsieh, Lin (JMLR 9, 2008); the prox is our own algebra"
     traits = frozenset({"smooth", "convex", "semialgebraic", "separable"})
     targets = "sign"
     L2 = 2.0
@@ -30,7 +30,7 @@ class SquaredHingeLoss(Loss):
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """Σ (p − q)(p + q) for the violations p, q; where both are positive p − q = y(b − a)."""
         p, q = _slack(a, y), _slack(b, y)
-        apart = (y * (b.astype(np.float64) - a)).astype(np.float64)
+        apart = y * (wide(b) - a)
         return float(np.sum(np.where((p > 0) & (q > 0), apart, p - q) * (p + q)))
 
     def prox(self, q: Array, y: Array, tau: float) -> Array:
@@ -40,5 +40,5 @@ class SquaredHingeLoss(Loss):
 
 
 def _slack(v: Array, y: Array) -> Array:
-    slack: Array = np.maximum(0, 1 - (y * v).astype(np.float64))
+    slack: Array = np.maximum(0, 1 - wide(y * v))
     return slack

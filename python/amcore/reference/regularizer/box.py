@@ -23,7 +23,7 @@ class BoxRegularizer(Regularizer):
 
     formula = "0 if lo ≤ x ≤ hi else ∞"
     prox_formula = "clip(x, lo, hi)"
-    source = "Parikh, Boyd (Proximal Algorithms, 2014), Section 6.2.4"
+    source = "Parikh, Boyd (Proximal Algorithms, 2014)"
     traits = frozenset({"convex", "semialgebraic", "separable", "indicator"})
 
     def __post_init__(self) -> None:

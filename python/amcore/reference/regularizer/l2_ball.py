@@ -24,7 +24,7 @@ class L2BallRegularizer(Regularizer):
 
     formula = "0 if ‖x‖ ≤ radius else ∞"
     prox_formula = "x min(1, radius/‖x‖)"
-    source = "Parikh, Boyd (Proximal Algorithms, 2014), Section 6.5.1"
+    source = "Parikh, Boyd (Proximal Algorithms, 2014)"
     traits = frozenset({"convex", "semialgebraic", "indicator"})
 
     def __post_init__(self) -> None:

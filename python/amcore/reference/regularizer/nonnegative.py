@@ -14,7 +14,7 @@ class NonnegativeRegularizer(Regularizer):
 
     formula = "0 if x ≥ 0 else ∞"
     prox_formula = "max(x, 0)"
-    source = "Parikh, Boyd (Proximal Algorithms, 2014), Section 6.2.4"
+    source = "Parikh, Boyd (Proximal Algorithms, 2014)"
     traits = frozenset({"convex", "semialgebraic", "separable", "indicator"})
 
     def value(self, x: Array) -> float:
