@@ -192,16 +192,20 @@ class TanhProx {
 // out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target`
 // gives a Target of either type. Newton from z settles all entries where w keeps h convex; the
 // others are solved one at a time.
+//
+// max g ≤ 0.77 δ²/(1 + δ), δ ≤ 1 + |v|, makes h convex for larger w (checked numerically; a sixth
+// too large at most for δ ≥ 1). The third derivative of h is at most 2(|v| + 1) + 1.72, so that a
+// Newton step s leaves |h'| ≤ (|v| + 1.86)s²: where that is within rounding, it is the last.
 template <class T, class TargetOf>
 void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&& target, T* out) {
   constexpr T eps = std::numeric_limits<T>::epsilon();
   constexpr int most_steps = 8;
-  const T steepest = T(0.77);  // sup |(tanh)''| = 4/(3√3)
   for_each_block(n, [&](Index first, int count) {
-    Block<T> t, e, start = Block<T>::Zero(), goal = Block<T>::Zero(), residual, unsettled;
+    Block<T> t, e, start = Block<T>::Zero(), goal = Block<T>::Zero(), step, unsettled;
     std::copy_n(v + first, count, goal.data());
     for (int i = 0; i < count; ++i) start[i] = inner * z[first + i];
     t = start;
+    unsettled.setOnes();
     for (int k = 0; k < most_steps; ++k) {
       decay(t, e);
       for (int i = 0; i < block_size; ++i) {
@@ -211,15 +215,19 @@ void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&
         const T tail = t[i] < 0 ? to.plus - g.x : to.minus + g.y;
         const T r = std::abs(t[i]) < T(0.5) ? to.v - y : tail;
         const T pull = w * (t[i] - start[i]), push = r * s;
-        const T scale = w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push);
-        unsettled[i] = std::abs(pull - push) <= 2 * eps * scale ? T(0) : T(1);
-        residual[i] = (pull - push) / (w + s * (s + 2 * r * y));
+        const T rounding = eps * (w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push));
+        const T slope = pull - push, newton = slope / (w + s * (s + 2 * r * y));
+        const T left = (std::abs(to.v) + T(1.86)) * newton * newton;
+        const bool exact = std::abs(slope) <= 2 * rounding;
+        step[i] = exact ? T(0) : unsettled[i] * newton;
+        unsettled[i] = exact || left <= rounding ? T(0) : unsettled[i];
       }
+      t -= step;
       if ((unsettled == 0).all()) break;
-      t -= unsettled * residual;
     }
     for (int i = 0; i < count; ++i) {
-      const bool convex = w >= steepest * (std::abs(target(goal[i]).v) + 1);
+      const T delta = std::abs(target(goal[i]).v) + 1;
+      const bool convex = w * (1 + delta) >= T(0.77) * delta * delta;
       if (!convex || !(unsettled[i] == 0)) {
         const auto wide = static_cast<double>(inner) * z[first + i];
         t[i] = static_cast<T>(TanhProx(target(static_cast<double>(goal[i])), wide, w).solve());
