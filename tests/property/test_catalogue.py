@@ -444,7 +444,7 @@ class ScaledIdentityActivation(Activation):
 USE = """
 import sys
 # An editable installation of this tree would come first.
-sys.meta_path[:] = [f for f in sys.meta_path if "Editable" not in type(f).__name__]
+sys.meta_path[:] = [f for f in sys.meta_path if "ScikitBuild" not in type(f).__name__]
 sys.path.insert(0, sys.argv[1])
 import amcore, numpy as np
 assert amcore.__file__.startswith(sys.argv[1]), amcore.__file__

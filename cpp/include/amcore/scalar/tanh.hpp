@@ -18,24 +18,22 @@ namespace amcore::scalar {
 inline constexpr int block_size = 64;
 template <class T> using Block = Eigen::Array<T, block_size, 1>;
 
-// tanh t for |t| ≤ ½, to rounding: Lambert's continued fraction t/(1 + t²/(3 + t²/(5 + …))), cut
-// after 17.
-template <class T> inline T small_tanh(T t) {
-  const T q = t * t;
-  const T above = (((q + 990) * q + 135135) * q + 4729725) * q + 34459425;
-  const T below = (((45 * q + 13860) * q + 945945) * q + 16216200) * q + 34459425;
-  return t * above / below;
-}
-
-// From e = e^{−2|t|}: x = 1 + tanh t, y = 1 − tanh t.
+// From e = e^{−2|t|}: x = 1 + tanh t, y = 1 − tanh t and tanh t itself, each to rounding, for one
+// division. For |t| < ½ tanh is Lambert's continued fraction t/(1 + t²/(3 + t²/(5 + …))), cut after
+// 17.
 template <class T> struct Gaps {
-  T x, y;
+  T x, y, tanh;
   Gaps(T t, T e) {
-    const T large = 2 / (1 + e), small = large * e;
-    x = t < 0 ? small : large;
-    y = t < 0 ? large : small;
+    const T q = t * t;
+    const T above = (((q + 990) * q + 135135) * q + 4729725) * q + 34459425;
+    const T below = (((45 * q + 13860) * q + 945945) * q + 16216200) * q + 34459425;
+    const bool near = std::abs(t) < T(0.5);
+    const T reciprocal = 1 / (near ? below : 1 + e);
+    const T middle = t * above * reciprocal, large = 2 * reciprocal, small = large * e;
+    x = near ? 1 + middle : (t < 0 ? small : large);
+    y = near ? 1 - middle : (t < 0 ? large : small);
+    tanh = near ? middle : (t < 0 ? small - 1 : 1 - small);
   }
-  T tanh(T t) const { return std::abs(t) < T(0.5) ? small_tanh(t) : (t < 0 ? x - 1 : 1 - y); }
 };
 
 template <class T> inline void decay(const Block<T>& t, Block<T>& e) {
@@ -54,7 +52,7 @@ template <class T> void tanh_value(Index n, const T* u, T inner, T outer, T shif
     Block<T> t = Block<T>::Zero(), e;
     for (int i = 0; i < count; ++i) t[i] = inner * u[first + i];
     decay(t, e);
-    for (int i = 0; i < block_size; ++i) e[i] = outer * Gaps<T>(t[i], e[i]).tanh(t[i]) + shift;
+    for (int i = 0; i < block_size; ++i) e[i] = outer * Gaps<T>(t[i], e[i]).tanh + shift;
     std::copy_n(e.data(), count, out + first);
   });
 }
@@ -89,7 +87,7 @@ template <class T> void tanh_difference(Index n, const T* a, const T* b, T inner
     decay(d, g);
     for (int i = 0; i < block_size; ++i) {
       const Gaps<T> p(s[i], e[i]), q(t[i], f[i]);
-      e[i] = outer * (Gaps<T>(d[i], g[i]).tanh(d[i]) * ((p.x * q.y + p.y * q.x) / 2));
+      e[i] = outer * (Gaps<T>(d[i], g[i]).tanh * ((p.x * q.y + p.y * q.x) / 2));
     }
     std::copy_n(e.data(), count, out + first);
   });
@@ -128,14 +126,13 @@ class TanhProx {
  private:
   static double residual_at(const Target<double>& target, double t) {
     const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
-    return std::abs(t) < 0.5 ? target.v - small_tanh(t)
-                             : (t < 0 ? target.plus - g.x : target.minus + g.y);
+    return std::abs(t) < 0.5 ? target.v - g.tanh : (t < 0 ? target.plus - g.x : target.minus + g.y);
   }
 
   Slope slope(double t) const {  // h', h''
     const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
     const double s = g.x * g.y, r = residual_at(target_, t);
-    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh(t))};
+    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh)};
   }
 
   // A point where h' ≥ 0: z + δ/w, as φ ≤ δ; or atanh v, as φ = 0 there; or m + c with m = max(z,
@@ -211,7 +208,7 @@ void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&
       for (int i = 0; i < block_size; ++i) {
         const Target<T> to = target(goal[i]);
         const Gaps<T> g(t[i], e[i]);
-        const T y = g.tanh(t[i]), s = g.x * g.y;
+        const T y = g.tanh, s = g.x * g.y;
         const T tail = t[i] < 0 ? to.plus - g.x : to.minus + g.y;
         const T r = std::abs(t[i]) < T(0.5) ? to.v - y : tail;
         const T pull = w * (t[i] - start[i]), push = r * s;
