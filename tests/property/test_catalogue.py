@@ -297,9 +297,10 @@ def test_polynomial_prox_beats_all_roots(degree, seed, log_weight, log_size):
 
             def cost(u, k=k):
                 """2h at a root: v − σ = w(u − z)/σ', also where that is lost in rounding."""
-                residual = np.minimum(
-                    np.abs(v[k] - sigma(u)), np.abs(weight * (u - z[k]) / sigma.deriv()(u))
-                )
+                slope = sigma.deriv()(u)
+                steep = slope**2 > weight
+                quotient = weight * (u - z[k]) / np.where(steep, slope, 1)
+                residual = np.abs(np.where(steep, quotient, v[k] - sigma(u)))
                 pull = weight * np.abs(u - z[k])
                 rounding = residual * (np.abs(v[k]) + residual) + pull * (np.abs(u) + np.abs(z[k]))
                 return residual**2 + pull * np.abs(u - z[k]), 1e-9 * rounding

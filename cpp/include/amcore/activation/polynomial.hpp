@@ -143,12 +143,11 @@ struct PolynomialActivation {
     return found;
   }
 
-  // v − σ(u) at a root of h', where it equals w(u − z)/σ'(u): where σ is steep the former is lost
-  // in the rounding of u.
+  // v − σ(u) at a root u of h', where it equals w(u − z)/σ'(u): the form that suffers less from
+  // the rounding of u.
   double residual(double u, double v, double z, double w) const {
     const auto [sigma, derivative] = at(u);
-    const double plain = v - sigma, steep = w * (u - z) / derivative;
-    return std::abs(steep) < std::abs(plain) ? steep : plain;
+    return derivative * derivative > w ? w * (u - z) / derivative : v - sigma;
   }
 
   // Whether h(b) < h(a) by more than rounding, for roots a < b of h'.

@@ -119,14 +119,14 @@ class PolynomialActivation(Activation):
         return best.astype(dtype).reshape(shape)
 
     def _residual(self, u: Array, v: Array, z: Array, weight: float) -> Array:
-        """Return v − σ(u) at a root of h', the smaller of v − σ(u) and w(u − z)/σ'(u).
+        """Return v − σ(u) at a root u of h', where it equals w(u − z)/σ'(u).
 
-        They are equal, but where σ is steep v − σ(u) is lost in the rounding of u.
+        Of the two the form that suffers less from the rounding of u.
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steep = weight * (u - z) / self.derivative(u)
-        plain = v - _horner(self._c, u)
-        return np.where(np.abs(steep) < np.abs(plain), steep, plain)
+        derivative = self.derivative(u)
+        steep = derivative * derivative > weight
+        quotient = weight * (u - z) / np.where(steep, derivative, 1)
+        return np.where(steep, quotient, v - _horner(self._c, u))
 
 
 def _is_better(a: Array, r: Array, b: Array, s: Array, z: Array, weight: float) -> Any:
