@@ -82,7 +82,7 @@ class Case:
     def problem(self, samples=slice(None)):
         rng = np.random.default_rng([self.seed, 0])
         X = self._normal(rng, self.n, self.widths[0]).astype(self.dtype)
-        loss = getattr(amcore.losses, self.loss)
+        loss = operator("loss", self.loss)
         Y = targets(loss, rng, self.n, self.widths[-1], self.dtype)
         ridges = [amcore.regularizers.ridge(lam) if lam else "none" for lam in self.lam]
         return amcore.Problem(

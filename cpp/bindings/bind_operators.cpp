@@ -10,18 +10,25 @@
 namespace amcore::bindings {
 namespace {
 
+// One parameter that is a sequence, rather than a number of single ones.
+template <class Op> constexpr bool takes_sequence = requires { Op::parameters.name; };
+
 template <class Op> py::list parameters_of() {
   py::list list;
-  for (const Parameter& parameter : Op::parameters)
-    list.append(py::make_tuple(parameter.name, parameter.initial));
+  if constexpr (takes_sequence<Op>)
+    list.append(py::make_tuple(Op::parameters.name, py::tuple(py::cast(Op::parameters.initial))));
+  else
+    for (const Parameter& parameter : Op::parameters)
+      list.append(py::make_tuple(parameter.name, parameter.initial));
   return list;
 }
 
 template <class Op, template <class> class Family, template <class, class> class Of>
 Operator<Family> make(const std::string& name, ParameterValues values) {
-  if (values.size() != Op::parameters.size())
-    throw py::value_error(name + " takes " + std::to_string(Op::parameters.size()) +
-                          " parameters, got " + std::to_string(values.size()));
+  if constexpr (!takes_sequence<Op>)
+    if (values.size() != Op::parameters.size())
+      throw py::value_error(name + " takes " + std::to_string(Op::parameters.size()) +
+                            " parameters, got " + std::to_string(values.size()));
   return {std::make_shared<const Of<Op, float>>(values),
           std::make_shared<const Of<Op, double>>(values)};
 }
@@ -71,6 +78,14 @@ std::pair<Index, Index> outputs_and_samples(const py::array& v) {
   if (v.ndim() != 2)
     throw py::value_error("v has shape " + to_string(shape_of(v)) + ", expected two dimensions");
   return {v.shape(1), v.shape(0)};
+}
+
+// The rows and columns of a matrix; a vector is one row.
+std::pair<Index, Index> rows_and_columns(const py::array& x) {
+  if (x.ndim() == 1) return {1, x.shape(0)};
+  if (x.ndim() == 2) return {x.shape(0), x.shape(1)};
+  throw py::value_error("x has shape " + to_string(shape_of(x)) +
+                        ", expected one or two dimensions");
 }
 
 }  // namespace
@@ -194,16 +209,29 @@ void bind_operators(py::module_& m) {
           [](const Operator<Regularizer>& self, const py::array& x) {
             return dispatch(x, "x", [&](auto zero) {
               using T = decltype(zero);
-              return self.get<T>().value(x.size(), data<T>(x, shape_of(x), "x"));
+              const auto [rows, columns] = rows_and_columns(x);
+              return self.get<T>().value(rows, columns, data<T>(x, shape_of(x), "x"));
             });
           },
           py::arg("x"))
+      .def(
+          "difference",
+          [](const Operator<Regularizer>& self, const py::array& a, const py::array& b) {
+            return dispatch(a, "a", [&](auto zero) {
+              using T = decltype(zero);
+              const auto [rows, columns] = rows_and_columns(a);
+              return self.get<T>().difference(rows, columns, data<T>(a, shape_of(a), "a"),
+                                              data<T>(b, shape_of(a), "b"));
+            });
+          },
+          py::arg("a"), py::arg("b"))
       .def(
           "prox",
           [](const Operator<Regularizer>& self, const py::array& x, double tau, py::array out) {
             dispatch(x, "x", [&](auto zero) {
               using T = decltype(zero);
-              self.get<T>().prox(x.size(), data<T>(x, shape_of(x), "x"), static_cast<T>(tau),
+              const auto [rows, columns] = rows_and_columns(x);
+              self.get<T>().prox(rows, columns, data<T>(x, shape_of(x), "x"), static_cast<T>(tau),
                                  mutable_data<T>(out, shape_of(x), "out"));
             });
           },
@@ -213,8 +241,9 @@ void bind_operators(py::module_& m) {
           [](const Operator<Regularizer>& self, const py::array& x, const py::array& g) {
             return dispatch(x, "x", [&](auto zero) {
               using T = decltype(zero);
+              const auto [rows, columns] = rows_and_columns(x);
               return std::sqrt(self.get<T>().squared_distance(
-                  x.size(), data<T>(x, shape_of(x), "x"), data<T>(g, shape_of(x), "g")));
+                  rows, columns, data<T>(x, shape_of(x), "x"), data<T>(g, shape_of(x), "g")));
             });
           },
           py::arg("x"), py::arg("g"));

@@ -26,6 +26,7 @@ from amcore import (  # noqa: E402
     regularizers,
 )
 from amcore._isa import get_include, show_config  # noqa: E402
+from amcore.check import check_operator  # noqa: E402
 from amcore.errors import NumericalError  # noqa: E402
 from amcore.network import Network  # noqa: E402
 from amcore.problem import Problem  # noqa: E402
@@ -49,6 +50,7 @@ __all__ = [
     "blocks",
     "callbacks",
     "certify",
+    "check_operator",
     "checkpoint",
     "get_include",
     "initialization",

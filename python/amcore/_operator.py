@@ -11,7 +11,7 @@ import numpy as np
 
 from amcore import _checks, _core
 from amcore.reference import operator as definitions
-from amcore.reference.operator import stems
+from amcore.reference.operator import Parameter, stems
 
 Array = _checks.Array
 
@@ -23,7 +23,7 @@ class Operator:
     ----------
     name : str
         Its name, usable wherever the operator is.
-    parameters : dict of str to float
+    parameters : dict of str to float or tuple of float
         Its parameters by name.
     reference
         The same operator in plain NumPy, which also holds its formula, source and traits.
@@ -41,7 +41,7 @@ class Operator:
         return self.reference.name
 
     @property
-    def parameters(self) -> dict[str, float]:
+    def parameters(self) -> dict[str, Parameter]:
         """Parameters by name."""
         return self.reference.parameters
 
@@ -65,6 +65,29 @@ class Operator:
         """Its properties: convex, smooth, piecewise_linear, monotone, bounded, …."""
         return self.reference.traits
 
+    @property
+    def L0(self) -> float:
+        """Least upper bound of its modulus, sup|σ|; infinite where unbounded."""
+        return self.reference.L0
+
+    @property
+    def L1(self) -> float:
+        """Its Lipschitz constant, sup|σ'|; infinite where there is none."""
+        return self.reference.L1
+
+    @property
+    def L2(self) -> float:
+        """The Lipschitz constant of its derivative, sup|σ''|; infinite where there is none."""
+        return self.reference.L2
+
+    def _compiled(self) -> tuple[str, list[float]]:
+        """Name and parameters for the compiled core."""
+        if not self.reference.in_catalogue:
+            raise ValueError(
+                f'{self.family} {self.name} is written in Python: it needs backend="reference"'
+            )
+        return self.name, self.reference.numbers
+
     def __getstate__(self) -> dict[str, Any]:
         return {"reference": self.reference}
 
@@ -75,41 +98,24 @@ class Operator:
         return hash(self.reference)
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        given = ", ".join(f"{name}={_text(value)}" for name, value in self.parameters.items())
         return f"{self.name}({given})" if given else self.name
 
 
-class Activation(Operator):
-    """An elementwise function σ.
+def _text(value: Parameter) -> str:
+    return f"[{', '.join(map(_text, value))}]" if isinstance(value, tuple) else f"{value:g}"
 
-    Attributes
-    ----------
-    L0, L1, L2 : float
-        sup|σ|, sup|σ'|, sup|σ''|; infinite where unbounded.
-    """
+
+class Activation(Operator):
+    """An elementwise function σ."""
 
     family = "activation"
     reference: definitions.Activation
 
     @functools.cached_property
     def native(self) -> _core.Activation:
-        """The operator of the compiled core."""
-        return _core.Activation(self.name, list(self.parameters.values()))
-
-    @property
-    def L0(self) -> float:
-        """sup|σ|."""
-        return self.reference.L0
-
-    @property
-    def L1(self) -> float:
-        """sup|σ'|."""
-        return self.reference.L1
-
-    @property
-    def L2(self) -> float:
-        """sup|σ''|."""
-        return self.reference.L2
+        """The operator of the compiled core; an operator written in Python has none."""
+        return _core.Activation(*self._compiled())
 
     def value(self, u: Any, *, out: Array | None = None) -> Any:
         """σ(u), entry by entry.
@@ -186,8 +192,8 @@ class Loss(Operator):
 
     @functools.cached_property
     def native(self) -> _core.Loss:
-        """The operator of the compiled core."""
-        return _core.Loss(self.name, list(self.parameters.values()))
+        """The operator of the compiled core; an operator written in Python has none."""
+        return _core.Loss(*self._compiled())
 
     @property
     def targets(self) -> str:
@@ -229,6 +235,14 @@ class Loss(Operator):
         shape, (v, y) = self._rows(v=v, y=y)
         return _into(out, shape, v, lambda result: self.native.gradient(v, y, result))
 
+    def difference(self, a: Any, b: Any, y: Any) -> float:
+        """Σ_j ℓ(a_j, y_j) − ℓ(b_j, y_j), with a rounding error relative to |a − b|.
+
+        Arguments and errors as for `value`.
+        """
+        _, (a, b, y) = self._rows(a=a, b=b, y=y)
+        return self.native.difference(a, b, y)
+
     def prox(self, q: Any, y: Any, tau: float, *, out: Array | None = None) -> Any:
         """argmin_v ℓ(v, y) + ‖v − q‖²/(2τ) by rows, τ > 0; arguments and errors as for `value`."""
         tau = _checks.number("tau", tau, above=0)
@@ -243,15 +257,15 @@ class Loss(Operator):
 
 
 class Regularizer(Operator):
-    """A function r of an array."""
+    """A function r of a matrix: the last axis of x holds its columns, the others its rows."""
 
     family = "regularizer"
     reference: definitions.Regularizer
 
     @functools.cached_property
     def native(self) -> _core.Regularizer:
-        """The operator of the compiled core."""
-        return _core.Regularizer(self.name, list(self.parameters.values()))
+        """The operator of the compiled core; an operator written in Python has none."""
+        return _core.Regularizer(*self._compiled())
 
     def value(self, x: Any) -> float:
         """r(x).
@@ -270,18 +284,26 @@ class Regularizer(Operator):
         TypeError, ValueError
             If x is no array of real numbers.
         """
-        _, (x,) = _flat(x=x)
+        _, (x,) = _matrices(x=x)
         return self.native.value(x)
 
+    def difference(self, a: Any, b: Any) -> float:
+        """r(a) − r(b), with a rounding error relative to |a − b|; errors as for `value`."""
+        _, (a, b) = _matrices(a=a, b=b)
+        return self.native.difference(a, b)
+
     def prox(self, x: Any, tau: float, *, out: Array | None = None) -> Any:
-        """argmin_p r(p) + ‖p − x‖²/(2τ), τ > 0, in the shape of x; errors as for `value`."""
+        """argmin_p r(p) + ‖p − x‖²/(2τ), τ > 0, in the shape of x; errors as for `value`.
+
+        Where not unique, the leftmost.
+        """
         tau = _checks.number("tau", tau, above=0)
-        shape, (x,) = _flat(x=x)
+        shape, (x,) = _matrices(x=x)
         return _into(out, shape, x, lambda result: self.native.prox(x, tau, result))
 
     def subgradient_distance(self, x: Any, g: Any) -> float:
         """dist(−g, ∂r(x)), g of the shape of x; errors as for `value`."""
-        _, (x, g) = _flat(x=x, g=g)
+        _, (x, g) = _matrices(x=x, g=g)
         return self.native.subgradient_distance(x, g)
 
 
@@ -328,7 +350,7 @@ def _instance_or_constructor(kind: type[Kind], stem: str) -> Kind | Callable[...
 
 
 def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
-    """Return the operator that an argument names or is.
+    """Return the operator that an argument names or is, or that a definition in Python makes.
 
     Raises
     ------
@@ -337,6 +359,8 @@ def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
     """
     if isinstance(given, kind):
         return given
+    if isinstance(given, definitions.Operator) and given.family == kind.family:
+        return kind(given)
     if isinstance(given, str):
         try:
             found = attribute(kind, given)
@@ -387,6 +411,15 @@ def _flat(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
     """Return the common shape of the arguments and themselves, flat and contiguous."""
     given = _together(**arrays)
     return given[0].shape, [_checks.contiguous(values).reshape(-1) for values in given]
+
+
+def _matrices(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
+    """Return the common shape of the arguments and themselves as contiguous matrices."""
+    given = _together(**arrays)
+    shape = given[0].shape
+    columns = shape[-1] if shape else 1
+    rows = given[0].size // max(columns, 1)
+    return shape, [np.ascontiguousarray(values).reshape(rows, columns) for values in given]
 
 
 def _into(

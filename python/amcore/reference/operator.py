@@ -12,9 +12,19 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Activation", "Loss", "Operator", "PiecewiseLinear", "Regularizer", "load", "stems"]
+__all__ = [
+    "Activation",
+    "Loss",
+    "Operator",
+    "PiecewiseLinear",
+    "Regularizer",
+    "load",
+    "stems",
+    "wide",
+]
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
+Parameter: TypeAlias = float | tuple[float, ...]
 
 
 def stems(family: str) -> list[str]:
@@ -31,61 +41,108 @@ def load(family: str, stem: str) -> type[Operator]:
     return operator
 
 
+def wide(x: Array) -> Array:
+    """Return x in float64, or as it is if that is wider."""
+    return x.astype(np.result_type(x, np.float64), copy=False)
+
+
+def _number(name: str, given: Any) -> float:
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {type(given).__name__}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    return number
+
+
 @dataclasses.dataclass(frozen=True)
 class Operator(ABC):
     """A function of the catalogue; the fields of the dataclass are its parameters.
 
     Attributes
     ----------
+    family : str
+        activation, loss or regularizer.
     formula, prox_formula, source : str
         The function, its proximal map, and where it is defined.
     traits : frozenset of str
         Among convex, smooth, piecewise_linear, monotone, bounded, analytic, semialgebraic,
-        separable, quadratic.
+        separable, quadratic, indicator.
+    L0, L1, L2 : float
+        Least upper bounds of the function's modulus, of its Lipschitz constant and of that of its
+        gradient; infinite where unbounded. Of one entry for separable operators, of one sample
+        for the other losses, of one group or of the whole array for the other regularisers.
     """
 
+    family: ClassVar[str]
     formula: ClassVar[str]
     prox_formula: ClassVar[str]
     source: ClassVar[str]
     traits: ClassVar[frozenset[str]]
 
     def __post_init__(self) -> None:
-        """Keep the parameters as finite floats."""
+        """Keep the parameters as finite floats, those with a tuple for a default as tuples."""
         for field in dataclasses.fields(self):
             given = getattr(self, field.name)
-            try:
-                number = float(given)
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"{field.name}: expected a number, got {type(given).__name__}"
-                ) from None
-            if not math.isfinite(number):
-                raise ValueError(f"{field.name}: expected a finite number, got {number}")
-            object.__setattr__(self, field.name, number)
+            if isinstance(field.default, tuple):
+                if isinstance(given, str | bytes) or np.ndim(given) != 1:
+                    raise TypeError(
+                        f"{field.name}: expected a sequence of numbers, got {type(given).__name__}"
+                    )
+                kept: Parameter = tuple(_number(field.name, entry) for entry in given)
+            else:
+                kept = _number(field.name, given)
+            object.__setattr__(self, field.name, kept)
 
     @property
     def name(self) -> str:
         """The stem: the name of the operator in every layer of the library."""
-        return type(self).__module__.rpartition(".")[2]
+        stem = type(self).__module__.rpartition(".")[2]
+        return stem if self.in_catalogue else type(self).__name__
 
     @property
-    def parameters(self) -> dict[str, float]:
+    def in_catalogue(self) -> bool:
+        """Whether it is an operator of this library, which has a compiled counterpart."""
+        return type(self).__module__.startswith(__name__.rpartition(".")[0] + ".")
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
         """Parameters by name, in the order of the constructor."""
-        return dataclasses.asdict(self)
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def numbers(self) -> list[float]:
+        """Parameters one after another, as the compiled core takes them."""
+        given = self.parameters.values()
+        return [x for entry in given for x in (entry if isinstance(entry, tuple) else (entry,))]
+
+    def _nonnegative(self, *names: str) -> None:
+        """Refuse parameters below 0."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
+
+    @property
+    def L0(self) -> float:
+        """Least upper bound of the modulus."""
+        return math.inf
+
+    @property
+    def L1(self) -> float:
+        """Lipschitz constant."""
+        return math.inf
+
+    @property
+    def L2(self) -> float:
+        """Lipschitz constant of the derivative or gradient."""
+        return math.inf
 
 
 class Activation(Operator):
-    """An elementwise function σ.
+    """An elementwise function σ: L0 = sup|σ|, L1 = sup|σ'|, L2 = sup|σ''| (infinite at a kink)."""
 
-    Attributes
-    ----------
-    L0, L1, L2 : float
-        sup|σ|, sup|σ'|, sup|σ''|; infinite where unbounded (L2 also at a kink).
-    """
-
-    L0: ClassVar[float]
-    L1: ClassVar[float]
-    L2: ClassVar[float]
+    family = "activation"
 
     @abstractmethod
     def value(self, u: Array) -> Array:
@@ -114,19 +171,16 @@ class PiecewiseLinear(Activation):
     def pieces(self) -> tuple[tuple[float, float, float, float], ...]:
         """The pieces (l, r, m, q)."""
 
-    def _piece(self, u: Array, side: str) -> npt.NDArray[np.intp]:
-        kinks = np.array([r for _, r, _, _ in self.pieces[:-1]], dtype=u.dtype)
-        return np.searchsorted(kinks, u, side="left" if side == "left" else "right")
-
     def derivative(self, u: Array, side: str = "left") -> Array:
         """Slope of the piece that ends (left) or begins (right) at u."""
+        kinks = np.array([r for _, r, _, _ in self.pieces[:-1]], dtype=u.dtype)
         slopes = np.array([m for _, _, m, _ in self.pieces], dtype=u.dtype)
-        return slopes[self._piece(u, side)]
+        return slopes[np.searchsorted(kinks, u, side="left" if side == "left" else "right")]
 
     def difference(self, a: Array, b: Array) -> Array:
-        """Slope times a − b on a common piece; across a kink the values are that accurate."""
-        same = self._piece(a, "left") == self._piece(b, "left")
-        return np.where(same, self.derivative(a) * (a - b), self.value(a) - self.value(b))
+        """Sum over the pieces of the slope times the part of a − b on the piece."""
+        parts = [m * (np.clip(a, l, r) - np.clip(b, l, r)) for l, r, m, _ in self.pieces]  # noqa: E741
+        return sum(parts[1:], start=parts[0])
 
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """Least of the pieces' minimisers clip((m(v − q) + w z)/(m² + w), l, r)."""
@@ -153,6 +207,7 @@ class Loss(Operator):
         indicators (real, distribution) or as −1/1 indicators (sign).
     """
 
+    family = "loss"
     targets: ClassVar[str]
 
     @abstractmethod
@@ -177,7 +232,9 @@ class Loss(Operator):
 
 
 class Regularizer(Operator):
-    """A function r of an array."""
+    """A function r of a matrix: the last axis of x holds its columns, the others its rows."""
+
+    family = "regularizer"
 
     @property
     def curvature(self) -> float | None:
@@ -187,6 +244,10 @@ class Regularizer(Operator):
     @abstractmethod
     def value(self, x: Array) -> float:
         """r(x)."""
+
+    @abstractmethod
+    def difference(self, a: Array, b: Array) -> float:
+        """r(a) − r(b), with an error relative to |a − b|."""
 
     @abstractmethod
     def prox(self, x: Array, tau: float) -> Array:

@@ -1,8 +1,5 @@
 #pragma once
 
-#include <cmath>
-#include <stdexcept>
-
 #include "amcore/regularizer/regularizer.hpp"
 
 namespace amcore::regularizer {
@@ -10,22 +7,16 @@ namespace amcore::regularizer {
 // r(x) = λ/2 ‖x‖²;  prox = x/(1 + τλ)
 struct RidgeRegularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}};
-  explicit RidgeRegularizer(const ParameterValues& values) : lam(values[0]) {
-    if (!(lam >= 0 && std::isfinite(lam)))
-      throw std::invalid_argument("ridge: lam must be non-negative and finite");
-  }
+  static constexpr bool separable = true;
+  explicit RidgeRegularizer(const ParameterValues& values) : lam(values[0]) {}
 
   double ridge() const { return lam; }
-  template <class T> double value(Index n, const T* x) const {
-    return lam / 2 * sum_of_squares(n, x);
+  template <class T> double value(T x) const { return lam / 2 * square(x); }
+  template <class T> double difference(T a, T b) const {
+    return lam / 2 * ((static_cast<double>(a) - b) * (static_cast<double>(a) + b));
   }
-  template <class T> void prox(Index n, const T* x, T tau, T* out) const {
-    const T shrink = 1 + tau * static_cast<T>(lam);
-    for (Index i = 0; i < n; ++i) out[i] = x[i] / shrink;
-  }
-  template <class T> double squared_distance(Index n, const T* x, const T* g) const {
-    return sum(n, [&](Index i) { return square(g[i] + lam * x[i]); });
-  }
+  template <class T> T prox(T x, T tau) const { return x / (1 + tau * static_cast<T>(lam)); }
+  template <class T> double squared_distance(T x, T g) const { return square(g + lam * x); }
 
   double lam;
 };

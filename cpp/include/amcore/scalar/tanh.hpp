@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "amcore/scalar/root.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore::scalar {
@@ -17,24 +18,22 @@ namespace amcore::scalar {
 inline constexpr int block_size = 64;
 template <class T> using Block = Eigen::Array<T, block_size, 1>;
 
-// tanh t for |t| ≤ ½, to rounding: Lambert's continued fraction t/(1 + t²/(3 + t²/(5 + …))), cut
-// after 17.
-template <class T> inline T small_tanh(T t) {
-  const T q = t * t;
-  const T above = (((q + 990) * q + 135135) * q + 4729725) * q + 34459425;
-  const T below = (((45 * q + 13860) * q + 945945) * q + 16216200) * q + 34459425;
-  return t * above / below;
-}
-
-// From e = e^{−2|t|}: x = 1 + tanh t, y = 1 − tanh t.
+// From e = e^{−2|t|}: x = 1 + tanh t, y = 1 − tanh t and tanh t itself, each to rounding, for one
+// division. For |t| < ½ tanh is Lambert's continued fraction t/(1 + t²/(3 + t²/(5 + …))), cut after
+// 17.
 template <class T> struct Gaps {
-  T x, y;
+  T x, y, tanh;
   Gaps(T t, T e) {
-    const T large = 2 / (1 + e), small = large * e;
-    x = t < 0 ? small : large;
-    y = t < 0 ? large : small;
+    const T q = t * t;
+    const T above = (((q + 990) * q + 135135) * q + 4729725) * q + 34459425;
+    const T below = (((45 * q + 13860) * q + 945945) * q + 16216200) * q + 34459425;
+    const bool near = std::abs(t) < T(0.5);
+    const T reciprocal = 1 / (near ? below : 1 + e);
+    const T middle = t * above * reciprocal, large = 2 * reciprocal, small = large * e;
+    x = near ? 1 + middle : (t < 0 ? small : large);
+    y = near ? 1 - middle : (t < 0 ? large : small);
+    tanh = near ? middle : (t < 0 ? small - 1 : 1 - small);
   }
-  T tanh(T t) const { return std::abs(t) < T(0.5) ? small_tanh(t) : (t < 0 ? x - 1 : 1 - y); }
 };
 
 template <class T> inline void decay(const Block<T>& t, Block<T>& e) {
@@ -53,7 +52,7 @@ template <class T> void tanh_value(Index n, const T* u, T inner, T outer, T shif
     Block<T> t = Block<T>::Zero(), e;
     for (int i = 0; i < count; ++i) t[i] = inner * u[first + i];
     decay(t, e);
-    for (int i = 0; i < block_size; ++i) e[i] = outer * Gaps<T>(t[i], e[i]).tanh(t[i]) + shift;
+    for (int i = 0; i < block_size; ++i) e[i] = outer * Gaps<T>(t[i], e[i]).tanh + shift;
     std::copy_n(e.data(), count, out + first);
   });
 }
@@ -88,7 +87,7 @@ template <class T> void tanh_difference(Index n, const T* a, const T* b, T inner
     decay(d, g);
     for (int i = 0; i < block_size; ++i) {
       const Gaps<T> p(s[i], e[i]), q(t[i], f[i]);
-      e[i] = outer * (Gaps<T>(d[i], g[i]).tanh(d[i]) * ((p.x * q.y + p.y * q.x) / 2));
+      e[i] = outer * (Gaps<T>(d[i], g[i]).tanh * ((p.x * q.y + p.y * q.x) / 2));
     }
     std::copy_n(e.data(), count, out + first);
   });
@@ -119,40 +118,21 @@ class TanhProx {
     const double top = upper_bound();
     double p1 = top, p2 = top;
     nonconvex_interval(p1, p2);
-    p1 = std::clamp(p1, z_, top);
-    p2 = std::clamp(p2, z_, top);
-    double t;
-    if (!(p1 < p2)) {
-      t = root(z_, top);
-    } else {
-      const bool first = slope(p1).value >= 0, second = slope(p2).value <= 0;
-      if (!first && !second)
-        t = root(p1, p2);  // by rounding only
-      else if (!second)
-        t = root(z_, p1);
-      else if (!first)
-        t = root(p2, top);
-      else
-        t = lower_of(root(z_, p1), root(p2, top));
-    }
+    const double t = least_minimum([this](double u) { return slope(u); }, z_, top, p1, p2,
+                                   [this](double a, double b) { return lower_of(a, b); });
     return mirror_ ? -t : t;
   }
 
  private:
-  struct Slope {
-    double value, derivative;
-  };
-
   static double residual_at(const Target<double>& target, double t) {
     const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
-    return std::abs(t) < 0.5 ? target.v - small_tanh(t)
-                             : (t < 0 ? target.plus - g.x : target.minus + g.y);
+    return std::abs(t) < 0.5 ? target.v - g.tanh : (t < 0 ? target.plus - g.x : target.minus + g.y);
   }
 
   Slope slope(double t) const {  // h', h''
     const Gaps<double> g(t, std::exp(-2 * std::abs(t)));
     const double s = g.x * g.y, r = residual_at(target_, t);
-    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh(t))};
+    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh)};
   }
 
   // A point where h' ≥ 0: z + δ/w, as φ ≤ δ; or atanh v, as φ = 0 there; or m + c with m = max(z,
@@ -192,26 +172,6 @@ class TanhProx {
     p2 = std::log(right / (2 - right)) / 2;
   }
 
-  // A root of h' with h'(low) ≤ 0 ≤ h'(high): Newton, bisecting where a step leaves the bracket or
-  // does not halve h'.
-  double root(double low, double high) const {
-    double t = low, previous = std::numeric_limits<double>::infinity();
-    for (int k = 0; k < 300; ++k) {
-      const auto [f, f1] = slope(t);
-      (f <= 0 ? low : high) = t;
-      if (f == 0 || low == high) return t;
-      const double newton = t - f / f1;
-      const bool settled =
-          std::abs(newton - t) <= 2 * std::numeric_limits<double>::epsilon() * std::abs(t);
-      const bool trusted =
-          settled || (2 * std::abs(f) <= previous && newton >= low && newton <= high);
-      t = trusted ? std::clamp(newton, low, high) : low + (high - low) / 2;
-      if (settled) return t;
-      previous = std::abs(f);
-    }
-    return t;
-  }
-
   // The better of a < b: 2h(a) − 2h(b) as products of differences.
   double lower_of(double a, double b) const {
     double rise;
@@ -229,34 +189,42 @@ class TanhProx {
 // out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target`
 // gives a Target of either type. Newton from z settles all entries where w keeps h convex; the
 // others are solved one at a time.
+//
+// max g ≤ 0.77 δ²/(1 + δ), δ ≤ 1 + |v|, makes h convex for larger w (checked numerically; a sixth
+// too large at most for δ ≥ 1). The third derivative of h is at most 2(|v| + 1) + 1.72, so that a
+// Newton step s leaves |h'| ≤ (|v| + 1.86)s²: where that is within rounding, it is the last.
 template <class T, class TargetOf>
 void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&& target, T* out) {
   constexpr T eps = std::numeric_limits<T>::epsilon();
   constexpr int most_steps = 8;
-  const T steepest = T(0.77);  // sup |(tanh)''| = 4/(3√3)
   for_each_block(n, [&](Index first, int count) {
-    Block<T> t, e, start = Block<T>::Zero(), goal = Block<T>::Zero(), residual, unsettled;
+    Block<T> t, e, start = Block<T>::Zero(), goal = Block<T>::Zero(), step, unsettled;
     std::copy_n(v + first, count, goal.data());
     for (int i = 0; i < count; ++i) start[i] = inner * z[first + i];
     t = start;
+    unsettled.setOnes();
     for (int k = 0; k < most_steps; ++k) {
       decay(t, e);
       for (int i = 0; i < block_size; ++i) {
         const Target<T> to = target(goal[i]);
         const Gaps<T> g(t[i], e[i]);
-        const T y = g.tanh(t[i]), s = g.x * g.y;
+        const T y = g.tanh, s = g.x * g.y;
         const T tail = t[i] < 0 ? to.plus - g.x : to.minus + g.y;
         const T r = std::abs(t[i]) < T(0.5) ? to.v - y : tail;
         const T pull = w * (t[i] - start[i]), push = r * s;
-        const T scale = w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push);
-        unsettled[i] = std::abs(pull - push) <= 2 * eps * scale ? T(0) : T(1);
-        residual[i] = (pull - push) / (w + s * (s + 2 * r * y));
+        const T rounding = eps * (w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push));
+        const T slope = pull - push, newton = slope / (w + s * (s + 2 * r * y));
+        const T left = (std::abs(to.v) + T(1.86)) * newton * newton;
+        const bool exact = std::abs(slope) <= 2 * rounding;
+        step[i] = exact ? T(0) : unsettled[i] * newton;
+        unsettled[i] = exact || left <= rounding ? T(0) : unsettled[i];
       }
+      t -= step;
       if ((unsettled == 0).all()) break;
-      t -= unsettled * residual;
     }
     for (int i = 0; i < count; ++i) {
-      const bool convex = w >= steepest * (std::abs(target(goal[i]).v) + 1);
+      const T delta = std::abs(target(goal[i]).v) + 1;
+      const bool convex = w * (1 + delta) >= T(0.77) * delta * delta;
       if (!convex || !(unsettled[i] == 0)) {
         const auto wide = static_cast<double>(inner) * z[first + i];
         t[i] = static_cast<T>(TanhProx(target(static_cast<double>(goal[i])), wide, w).solve());

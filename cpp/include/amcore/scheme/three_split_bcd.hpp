@@ -380,7 +380,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     Measurement& m = measurement_[i];
     m.step_w = moved.squared_step;
     m.decrease += moved.decrease;
-    m.regularizer = l.regularizer->value(l.in * l.out, l.W);
+    m.regularizer = l.regularizer->value(l.out, l.in, l.W);
   }
 
   // The residual of layer 1, final since W_1 is.
@@ -448,7 +448,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     m.distance_u = tally[distance_u_above];
     m.distance_v = tally[distance_v_here];
     m.distance_w = weight_distance(i);
-    m.regularizer = here.regularizer->value(here.in * here.out, here.W);
+    m.regularizer = here.regularizer->value(here.out, here.in, here.W);
     loss_value_ += tally[loss];
   }
 
@@ -488,7 +488,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     for (Index r = 0; r < l.out; ++r)
       for (Index j = 0; j < l.in; ++j)
         gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
-    double squared = l.regularizer->squared_distance(l.in * l.out, l.W, gradient_.data());
+    double squared = l.regularizer->squared_distance(l.out, l.in, l.W, gradient_.data());
     if (l.b) squared += square(rho) * sum_of_squares(l.out, gradient_sums_.sum_r());
     return squared;
   }

@@ -1,12 +1,12 @@
 """σ(u) = tanh(u), and the global minimiser of its coupled proximal problem."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from amcore.reference.operator import Activation, Array
+from amcore.reference.root import local_minima
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,14 @@ def prox(v: Array, v_plus_1: Array, v_minus_1: Array, z: Array, weight: float) -
         return weight * (t - z) - r * s, weight + s * (s + 2 * r * (1 - y))
 
     top = _upper_bound(v, delta, delta_minus_2, z, weight)
-    p1, p2 = (np.clip(p, z, top) for p in _nonconvex_interval(delta, weight))
-    low, high = slope(p1)[0] >= 0, slope(p2)[0] <= 0
-    neither = ~low & ~high  # only by rounding, where (p₁, p₂) is tiny: the root is in it
-    first = _root(slope, z, np.where(low, p1, z))
-    second = _root(slope, np.where(neither, p1, p2), np.where(neither, p2, top))
+    p1, p2 = _nonconvex_interval(delta, weight)
+    first, second = local_minima(slope, z, top, p1, p2)
 
     # 2 h(first) − 2 h(second), as products of differences.
     gain = TanhActivation().difference(second, first) * (residual(first) + residual(second))
     gain = gain + weight * ((first - second) * ((first - z) + (second - z)))
     lower = np.where(reflect, gain < 0, gain <= 0)
-    t = np.where(low & (lower | ~high), first, second)
+    t = np.where(lower, first, second)
     return np.where(reflect, -t, t)
 
 
@@ -138,22 +135,3 @@ def _nonconvex_interval(delta: Array, weight: float) -> tuple[Array, Array]:
             left = np.where(left < peak, left - (g(left) - weight) / g1(left), peak)
             right = np.where(right > peak, right - (g(right) - weight) / g1(right), peak)
         return np.log(left / (2 - left)) / 2, np.log(right / (2 - right)) / 2
-
-
-def _root(f: Callable[[Array], tuple[Array, Array]], low: Array, high: Array) -> Array:
-    """Return a root of f, f(low) ≤ 0 ≤ f(high), given with its derivative: Newton, else bisect."""
-    t, previous, moving = low, np.full_like(low, np.inf), np.ones(low.shape, bool)
-    for _ in range(300):
-        value, derivative = f(t)
-        low, high = np.where(value <= 0, t, low), np.where(value >= 0, t, high)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            newton = t - value / derivative
-        settled = np.abs(newton - t) <= 2 * np.finfo(t.dtype).eps * np.abs(t)
-        shrinks = 2 * np.abs(value) <= previous
-        trusted = settled | (shrinks & (low <= newton) & (newton <= high))
-        following = np.where(trusted, np.clip(newton, low, high), (low + high) / 2)
-        t, previous = np.where(moving, following, t), np.abs(value)
-        moving &= ~(settled | (low == high) | (value == 0))
-        if not moving.any():
-            break
-    return t

@@ -1,5 +1,6 @@
 """ℓ(v, y) = log Σ_k exp v_k − ⟨y, v⟩."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ class CrossEntropyLoss(Loss):
     source = "softmax cross-entropy; the prox is our own algebra"
     traits = frozenset({"smooth", "convex", "analytic"})
     targets = "distribution"
+    L1, L2 = math.sqrt(2), 1 / 2
 
     def value(self, v: Array, y: Array) -> float:
         """Σ_j log Σ exp v − ⟨y, v⟩, as Σ log Σ exp(v − max v) − ⟨y, v − max v⟩."""

@@ -16,6 +16,7 @@ class HingeLoss(Loss):
     source = "Zeng, Lau, Lin, Yao (ICML 2019), Lemma 14"
     traits = frozenset({"piecewise_linear", "convex", "semialgebraic", "separable"})
     targets = "sign"
+    L1 = 1.0
 
     def value(self, v: Array, y: Array) -> float:
         """Σ max(0, 1 − y v)."""

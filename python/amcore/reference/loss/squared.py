@@ -16,6 +16,7 @@ class SquaredLoss(Loss):
     source = "Zeng, Lau, Lin, Yao (ICML 2019), Section 2"
     traits = frozenset({"smooth", "convex", "analytic", "semialgebraic", "separable"})
     targets = "real"
+    L2 = 1.0
 
     def value(self, v: Array, y: Array) -> float:
         """½‖v − y‖²."""

@@ -15,6 +15,7 @@ class NoneRegularizer(Regularizer):
     prox_formula = "x"
     source = "no regularisation"
     traits = frozenset({"smooth", "convex", "analytic", "semialgebraic", "separable", "quadratic"})
+    L0, L1, L2 = 0.0, 0.0, 0.0
 
     @property
     def curvature(self) -> float:
@@ -22,6 +23,10 @@ class NoneRegularizer(Regularizer):
         return 0.0
 
     def value(self, x: Array) -> float:
+        """0."""
+        return 0.0
+
+    def difference(self, a: Array, b: Array) -> float:
         """0."""
         return 0.0
 

@@ -27,8 +27,12 @@ class RidgeRegularizer(Regularizer):
     def __post_init__(self) -> None:
         """Refuse a negative strength."""
         super().__post_init__()
-        if self.lam < 0:
-            raise ValueError(f"lam: expected a number >= 0, got {self.lam}")
+        self._nonnegative("lam")
+
+    @property
+    def L2(self) -> float:
+        """λ."""
+        return self.lam
 
     @property
     def curvature(self) -> float:
@@ -38,6 +42,11 @@ class RidgeRegularizer(Regularizer):
     def value(self, x: Array) -> float:
         """λ/2 ‖x‖²."""
         return float(self.lam / 2 * np.sum(np.square(x, dtype=np.float64)))
+
+    def difference(self, a: Array, b: Array) -> float:
+        """λ/2 ⟨a − b, a + b⟩."""
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        return float(self.lam / 2 * np.sum((a - b) * (a + b)))
 
     def prox(self, x: Array, tau: float) -> Array:
         """x/(1 + λτ)."""

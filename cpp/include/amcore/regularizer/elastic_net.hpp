@@ -1,0 +1,34 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "amcore/regularizer/regularizer.hpp"
+
+namespace amcore::regularizer {
+
+// r(x) = λ₁ Σ|x| + λ₂/2 ‖x‖²;  prox: soft threshold at τλ₁, then divided by 1 + τλ₂
+struct ElasticNetRegularizer {
+  static constexpr std::array parameters{Parameter{"lam1", 1.0}, Parameter{"lam2", 1.0}};
+  static constexpr bool separable = true;
+  explicit ElasticNetRegularizer(const ParameterValues& values)
+      : lam1(values[0]), lam2(values[1]) {}
+
+  template <class T> double value(T x) const { return lam1 * std::abs(x) + lam2 / 2 * square(x); }
+  template <class T> double difference(T a, T b) const {
+    const double p = std::abs(static_cast<double>(a)), q = std::abs(static_cast<double>(b));
+    return (p - q) * (lam1 + lam2 / 2 * (p + q));
+  }
+  template <class T> T prox(T x, T tau) const {
+    const T soft = std::max(std::abs(x) - tau * static_cast<T>(lam1), T(0));
+    return std::copysign(soft / (1 + tau * static_cast<T>(lam2)), x);
+  }
+  template <class T> double squared_distance(T x, T g) const {
+    if (x == 0) return square(std::max(std::abs(g) - lam1, 0.0));
+    return square(g + lam2 * x + std::copysign(lam1, x));
+  }
+
+  double lam1, lam2;
+};
+
+}  // namespace amcore::regularizer

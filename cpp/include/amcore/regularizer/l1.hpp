@@ -1,0 +1,31 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "amcore/regularizer/regularizer.hpp"
+
+namespace amcore::regularizer {
+
+// r(x) = λ Σ|x|;  prox: soft threshold at τλ
+struct L1Regularizer {
+  static constexpr std::array parameters{Parameter{"lam", 1.0}};
+  static constexpr bool separable = true;
+  explicit L1Regularizer(const ParameterValues& values) : lam(values[0]) {}
+
+  template <class T> double value(T x) const { return lam * std::abs(x); }
+  template <class T> double difference(T a, T b) const {
+    return lam * (std::abs(static_cast<double>(a)) - std::abs(static_cast<double>(b)));
+  }
+  template <class T> T prox(T x, T tau) const {
+    return std::copysign(std::max(std::abs(x) - tau * static_cast<T>(lam), T(0)), x);
+  }
+  template <class T> double squared_distance(T x, T g) const {
+    if (x == 0) return square(std::max(std::abs(g) - lam, 0.0));
+    return square(g + std::copysign(lam, x));
+  }
+
+  double lam;
+};
+
+}  // namespace amcore::regularizer

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "amcore/regularizer/regularizer.hpp"
+
+namespace amcore::regularizer {
+
+// r(x) = 0 where x ≥ 0, else ∞;  prox = max(x, 0).  ∂r(0) = (−∞, 0].
+struct NonnegativeRegularizer {
+  static constexpr NoParameters parameters{};
+  static constexpr bool separable = true;
+  explicit NonnegativeRegularizer(const ParameterValues&) {}
+
+  template <class T> double value(T x) const {
+    return x >= 0 ? 0 : std::numeric_limits<double>::infinity();
+  }
+  template <class T> double difference(T a, T b) const { return value(a) - value(b); }
+  template <class T> T prox(T x, T) const { return std::max(x, T(0)); }
+  template <class T> double squared_distance(T x, T g) const {
+    return value(x) + square(x > 0 ? g : std::min(g, T(0)));
+  }
+};
+
+}  // namespace amcore::regularizer
