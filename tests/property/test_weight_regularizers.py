@@ -7,7 +7,7 @@ from strategies import DTYPES, names, operator
 import amcore
 
 STEMS = names("regularizer")
-EXACT = {"inner_tol": 1e-13, "inner_iters": 20000}
+EXACT = {"inner_tol": 1e-11, "inner_iters": 3000}
 
 
 def problem(stem, seed, bias=True, dtype=np.float64):
@@ -23,14 +23,14 @@ def problem(stem, seed, bias=True, dtype=np.float64):
 def test_native_is_the_reference(stem, bias):
     scheme = amcore.ThreeSplitBCD(gamma=1.3, alpha=0.4, **EXACT)
     native, reference = (
-        amcore.solve(problem(stem, 1, bias), scheme, max_iter=8, seed=2, backend=backend).trace
+        amcore.solve(problem(stem, 1, bias), scheme, max_iter=4, seed=2, backend=backend).trace
         for backend in ("native", "reference")
     )
-    np.testing.assert_allclose(native.objective, reference.objective, rtol=1e-8)
+    np.testing.assert_allclose(native.objective, reference.objective, rtol=1e-7)
     np.testing.assert_allclose(
-        native.subgradient_distance, reference.subgradient_distance, rtol=1e-5
+        native.subgradient_distance, reference.subgradient_distance, rtol=1e-4
     )
-    np.testing.assert_allclose(native.decrease, reference.decrease, rtol=1e-5)
+    np.testing.assert_allclose(native.decrease, reference.decrease, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -40,7 +40,7 @@ def test_descent_and_accurate_decrease(stem, dtype):
     eps = np.finfo(dtype).eps
     for inner_iters in (1, 3, 200):
         scheme = amcore.ThreeSplitBCD(alpha=0.5, inner_iters=inner_iters)
-        run = amcore.solve(problem(stem, 3, dtype=dtype), scheme, max_iter=25)
+        run = amcore.solve(problem(stem, 3, dtype=dtype), scheme, max_iter=12)
         trace = run.trace
         f = trace.objective
         assert np.isfinite(f).all()
@@ -56,11 +56,8 @@ def test_last_weight_block_is_stationary(stem, bias):
     scheme = amcore.ThreeSplitBCD(alpha=0.7, **EXACT)
     trace = amcore.solve(problem(stem, 4, bias), scheme, max_iter=3).trace
     prox_gradient = scheme.alpha * trace.step_norm["W1"]
-    if operator("regularizer", stem).name == "l0":  # 0 ∈ ∂ wherever an entry is 0
-        assert (trace.distance["W1"][1:] <= prox_gradient * (1 + 1e-6)).all()
-    else:
-        slack = 1e-6 * trace.distance["W1"][0]
-        assert (trace.distance["W1"][1:] <= prox_gradient + slack).all()
+    # For l0 it is less: ∂r is the whole line wherever an entry is 0.
+    assert (trace.distance["W1"][1:] <= prox_gradient * (1 + 1e-5)).all()
 
 
 @pytest.mark.parametrize("stem", STEMS)
