@@ -41,7 +41,7 @@ class Engine {
          std::vector<Operator<Activation>> activations, std::vector<bool> skip, Operator<Loss> loss,
          double loss_weight, std::vector<Operator<Regularizer>> regularizers,
          std::vector<double> gamma, std::vector<double> rho, double alpha, int threads,
-         py::object reducer)
+         py::object reducer, double inner_tol, int inner_iters)
       : X_(std::move(X)),
         Y_(std::move(Y)),
         arrays_(std::move(arrays)),
@@ -64,6 +64,8 @@ class Engine {
     }
     if (!(alpha > 0 && std::isfinite(alpha)))
       throw py::value_error("alpha must be positive and finite");
+    if (!(inner_tol >= 0)) throw py::value_error("inner_tol must be non-negative");
+    if (inner_iters < 1) throw py::value_error("inner_iters must be at least 1");
     if (!(loss_weight > 0 && std::isfinite(loss_weight)))
       throw py::value_error("loss_weight must be positive and finite");
     if (X_.ndim() != 2 || X_.shape(0) < 1)
@@ -76,7 +78,9 @@ class Engine {
       scheme_ = std::make_unique<ThreeSplitBCD<T>>(
           n, data<T>(X_, shape_of(X_), "X"), data<T>(Y_, {n, layers.back().out}, "Y"), layers,
           loss_.get<T>(),
-          typename ThreeSplitBCD<T>::Options{loss_weight, gamma, rho, alpha, threads}, reducer_);
+          typename ThreeSplitBCD<T>::Options{
+              loss_weight, gamma, rho, alpha, threads, {inner_tol, inner_iters}},
+          reducer_);
     });
   }
 
@@ -101,10 +105,6 @@ class Engine {
       if (skip[i] && in != out)
         throw py::value_error("skip is set on layer " + number + ", whose widths " +
                               std::to_string(in) + " and " + std::to_string(out) + " differ");
-      if (std::isnan(regularizers_[i].template get<T>().ridge()))
-        throw py::value_error(
-            "weight_regularizers: the least-squares weight update takes none or ridge (layer " +
-            number + ")");
       layers.push_back({in, out, skip[i], &activations_[i].template get<T>(),
                         &regularizers_[i].template get<T>(),
                         mutable_data<T>(W, {out, in}, named("W").c_str()),
@@ -186,11 +186,13 @@ void bind_schemes(py::module_& m) {
   py::class_<Engine>(m, "ThreeSplitBCD", py::module_local())
       .def(py::init<py::array, py::array, std::vector<Arrays>, std::vector<Operator<Activation>>,
                     std::vector<bool>, Operator<Loss>, double, std::vector<Operator<Regularizer>>,
-                    std::vector<double>, std::vector<double>, double, int, py::object>(),
+                    std::vector<double>, std::vector<double>, double, int, py::object, double,
+                    int>(),
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("activations"), py::arg("skip"),
            py::arg("loss"), py::arg("loss_weight"), py::arg("weight_regularizers"),
            py::arg("gamma"), py::arg("rho"), py::arg("alpha"), py::arg("num_threads"),
-           py::arg("reducer"))
+           py::arg("reducer"), py::arg("inner_tol") = InnerLoop{}.tolerance,
+           py::arg("inner_iters") = InnerLoop{}.iterations)
       .def(
           "forward", [](Engine& e) { e.scheme().forward(); },
           py::call_guard<py::gil_scoped_release>())

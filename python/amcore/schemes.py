@@ -107,6 +107,11 @@ class ThreeSplitBCD(Scheme):
         Weights ρ_i > 0; by default those of `gamma`.
     alpha : float
         Proximal weight α > 0.
+    inner_tol : float
+        A weight block whose regulariser is no ridge is minimised by proximal gradient steps, until
+        their residual is this share of the first one's; at least 0.
+    inner_iters : int
+        At most so many of these steps per block and sweep.
 
     Raises
     ------
@@ -121,6 +126,8 @@ class ThreeSplitBCD(Scheme):
     gamma: float | Sequence[float] = 1.0
     rho: float | Sequence[float] | None = None
     alpha: float = 1.0
+    inner_tol: float = 1e-6
+    inner_iters: int = 200
 
     def __post_init__(self) -> None:
         """Check and freeze the hyperparameters."""
@@ -128,13 +135,15 @@ class ThreeSplitBCD(Scheme):
         if self.rho is not None:
             object.__setattr__(self, "rho", _positive("rho", self.rho))
         object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
+        object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
+        object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
 
     def __repr__(self) -> str:
         given = ", ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
         return f"{type(self).__name__}({given})"
 
     def check(self, problem: Problem) -> None:
-        """Refuse weights that do not match the layers, and regularisers other than ridge.
+        """Refuse weights that do not match the layers.
 
         Raises
         ------
@@ -142,12 +151,6 @@ class ThreeSplitBCD(Scheme):
             Naming what is wrong.
         """
         self._couplings(problem.network)
-        for i, regularizer in enumerate(problem.weight_regularizers):
-            if regularizer.reference.curvature is None:
-                raise ValueError(
-                    f"weight_regularizer: ThreeSplitBCD supports none and ridge, "
-                    f"got {regularizer} on layer {i + 1}"
-                )
 
     def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
         """W_i, b_i, U_i, V_i for every layer, with their shapes."""
@@ -189,6 +192,8 @@ class ThreeSplitBCD(Scheme):
             "alpha": self.alpha,
             "num_threads": num_threads,
             "reducer": reducer,
+            "inner_tol": self.inner_tol,
+            "inner_iters": self.inner_iters,
         }
         if backend == "native":
             return _core.ThreeSplitBCD(

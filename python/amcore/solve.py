@@ -402,14 +402,22 @@ class _Run:
                         f"init {name}: expected dtype {self.dtype}, got {init[name].dtype}"
                     )
                 _checks.finite(f"init {name}", init[name])
+            self._check_feasible(init.weights)
             return dict(init), True
         network = self.problem.network
         if isinstance(init, str):
             init = RULES[_checks.choice("init", init, list(RULES))]
         if isinstance(init, Rule):
-            weights = init.weights(network, seed, self.dtype)
+            regularizers = self.problem.weight_regularizers
+            weights = [  # into the set of a regulariser that is infinite outside it
+                (W if math.isfinite(r.value(W)) else r.prox(W, 1.0), b)
+                for (W, b), r in zip(
+                    init.weights(network, seed, self.dtype), regularizers, strict=True
+                )
+            ]
         elif isinstance(init, Sequence):
             weights = network.check_weights(init, "init")
+            self._check_feasible(weights)
         else:
             raise TypeError(
                 "init: expected a rule or its name, weights [(W, b), …] or a State, "
@@ -418,6 +426,13 @@ class _Run:
         names = {f"W{i}": W for i, (W, _) in enumerate(weights, start=1)}
         names |= {f"b{i}": b for i, (_, b) in enumerate(weights, start=1) if b is not None}
         return names, False
+
+    def _check_feasible(self, weights: Weights) -> None:
+        """Refuse weights at which the objective is infinite."""
+        for i, (W, _) in enumerate(weights):
+            regularizer = self.problem.weight_regularizers[i]
+            if not math.isfinite(regularizer.value(W)):
+                raise ValueError(f"init W{i + 1}: expected weights in the set of {regularizer}")
 
     def _engine(self) -> Engine:
         """Allocate the state and build the engine on it."""

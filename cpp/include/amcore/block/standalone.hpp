@@ -8,6 +8,7 @@
 #include "amcore/block/output.hpp"
 #include "amcore/block/preactivation.hpp"
 #include "amcore/linalg/gram.hpp"
+#include "amcore/regularizer/ridge.hpp"
 
 namespace amcore {
 
@@ -44,8 +45,10 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
     });
   });
   sums.reduce(threads, local);
-  WeightBlock<T>(out, in).update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha,
-                                 lam, 1, threads);
+  const RegularizerOf<regularizer::RidgeRegularizer, T> ridge({lam});
+  WeightBlock<T>(out, in, false)
+      .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 1,
+              threads);
 }
 
 // V ← argmin γ/2‖V − S‖² + ρ/2‖U − W V − b1ᵀ‖²;  S, V: in × n, U: out × n

@@ -1,9 +1,12 @@
 // The weight block, (W, b) jointly:
-//   argmin ρ/2‖U − W V − b1ᵀ‖² + λ/2‖W‖² + α/2‖(W, b) − (Wᵏ, bᵏ)‖²
-// as a correction, so that the Gram matrix's rounding scales the step and not the weights. With
-// Ṽ = [V; 1ᵀ], R = U − Wᵏ V − bᵏ1ᵀ, E = diag(1, …, 1, 0) where there is a bias,
-//   Δ (ρ Ṽ Ṽᵀ + αI + λE) = ρ R Ṽᵀ − λ[Wᵏ, 0],      (W, b) += Δ.
-// Its decrease of the objective is exactly ½⟨Δ, right side⟩ + α/2‖Δ‖².
+//   argmin r(W) + ρ/2‖U − W V − b1ᵀ‖² + α/2‖(W, b) − (Wᵏ, bᵏ)‖²
+// as a correction Δ, so that the Gram matrix's rounding scales the step and not the weights. With
+// Ṽ = [V; 1ᵀ], R = ρ(U − Wᵏ V − bᵏ1ᵀ)Ṽᵀ, H = ρ Ṽ Ṽᵀ + αI, E = diag(1, …, 1, 0) where there is a
+// bias, r = λ/2‖·‖² gives a linear system,
+//   Δ (H + λE) = R − λ[Wᵏ, 0],
+// whose decrease of the objective is exactly ½⟨Δ, right side⟩ + α/2‖Δ‖². For any other r the bias is
+// eliminated and proximal gradient steps on the Gram data do the rest; the decrease is then
+//   r(Wᵏ) − r(W) + ⟨Δ, R⟩ − ½⟨Δ, Δ H⟩ + α/2‖Δ‖².
 // Zeng et al. (ICML 2019), Algorithm 2; the bias as part of the block is ours.
 #pragma once
 
@@ -11,6 +14,7 @@
 
 #include "amcore/error.hpp"
 #include "amcore/linalg/gram.hpp"
+#include "amcore/linalg/proximal_gradient.hpp"
 #include "amcore/linalg/spd_solve.hpp"
 
 namespace amcore {
@@ -22,13 +26,25 @@ struct BlockStep {
 template <class T> class WeightBlock {
  public:
   WeightBlock() = default;
-  WeightBlock(Index out, Index in) : solver_(in + 1, out), delta_((in + 1) * out) {}
+  // `proximal`: whether any regulariser is other than a ridge.
+  WeightBlock(Index out, Index in, bool proximal) : solver_(in + 1, out), right_((in + 1) * out) {
+    if (proximal) {
+      inner_ = ProximalGradient<T>(out, in);
+      old_ = Buffer<T>(out * in);
+      schur_ = Buffer<double>(in * in);
+      reduced_ = Buffer<double>(in * out);
+      row_ = Buffer<double>(2 * in);
+    }
+  }
 
   // `v`: the moments of V (the input's are computed once and kept); `sums`: R Vᵀ and the sum of R;
   // n samples.
   BlockStep update(T* W, T* b, const Moments<T>& v, const SampleSums<T>& sums, double samples,
-                   double rho, double alpha, double lam, int layer, int threads) {
+                   double rho, double alpha, const Regularizer<T>& regularizer,
+                   const InnerLoop& loop, int layer, int threads) {
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);
+    const double ridge = regularizer.ridge();
+    const double lam = std::isnan(ridge) ? 0 : ridge;
     MatrixMap<double> h = solver_.matrix(size);
     for (Index j = 0; j < in; ++j) {
       const double s_j = v.sum[j], m_j = v.shift[j];
@@ -41,32 +57,78 @@ template <class T> class WeightBlock {
     if (b) h(in, in) = rho * samples + alpha;
     h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
 
-    MatrixMap<double> delta(delta_.data(), size, out);  // a row of Δ is a column here
+    MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
     for (Index r = 0; r < out; ++r) {
       for (Index j = 0; j < in; ++j)
-        delta(j, r) = rho * sums.cross(r, j) - lam * static_cast<double>(W[r * in + j]);
-      if (b) delta(in, r) = rho * sums.sum_r()[r];
+        right(j, r) = rho * sums.cross(r, j) - lam * static_cast<double>(W[r * in + j]);
+      if (b) right(in, r) = rho * sums.sum_r()[r];
     }
+    return std::isnan(ridge) ? proximal(h, right, W, b, alpha, regularizer, loop, layer, threads)
+                             : least_squares(right, W, b, alpha, layer, threads);
+  }
 
+ private:
+  BlockStep least_squares(MatrixMap<double> delta, T* W, T* b, double alpha, int layer,
+                          int threads) {
+    const Index size = delta.rows(), out = delta.cols(), in = size - (b ? 1 : 0);
     if (const auto condition = solver_.factorise())
       throw NumericalError(
           "the least-squares system of the weights is not positive definite to rounding "
           "(increase alpha or the ridge, or use float64)",
           layer, "W", *condition);
-    const double product = solver_.solve(delta_.data(), out, threads);
-    if (!all_finite(size * out, delta_.data()))
+    const double product = solver_.solve(delta.data(), out, threads);
+    if (!all_finite(size * out, delta.data()))
       throw NumericalError("the weight update is not finite", layer, "W");
     for (Index r = 0; r < out; ++r) {
       for (Index j = 0; j < in; ++j) W[r * in + j] = static_cast<T>(W[r * in + j] + delta(j, r));
       if (b) b[r] = static_cast<T>(b[r] + delta(in, r));
     }
-    const double squared_step = sum_of_squares(size * out, delta_.data());
+    const double squared_step = sum_of_squares(size * out, delta.data());
     return {squared_step, product / 2 + alpha / 2 * squared_step};
   }
 
- private:
+  BlockStep proximal(const MatrixMap<double>& h, const MatrixMap<double>& right, T* W, T* b,
+                     double alpha, const Regularizer<T>& regularizer, const InnerLoop& loop,
+                     int layer, int threads) {
+    const Index size = right.rows(), out = right.cols(), in = size - (b ? 1 : 0);
+    // For given Δ_W the best bias is Δ_b = (R_b − ⟨H_b, Δ_W⟩)/H_bb; the Schur complement is left.
+    MatrixMap<double> schur(schur_.data(), in, in), reduced(reduced_.data(), in, out);
+    schur = h.topLeftCorner(in, in);
+    reduced = right.topRows(in);
+    if (b) {
+      schur.noalias() -= h.col(in).head(in) * (h.row(in).head(in) / h(in, in));
+      reduced.noalias() -= h.col(in).head(in) * (right.row(in) / h(in, in));
+    }
+    if (!all_finite(in * in, schur_.data()) || !all_finite(in * out, reduced_.data()))
+      throw NumericalError("the weight update is not finite", layer, "W");
+    std::copy_n(W, out * in, old_.data());
+    inner_.solve(out, in, schur, reduced, regularizer, W, loop, threads);
+
+    double squared_step = 0, fall = 0;
+    Eigen::Map<Eigen::VectorXd> d(row_.data(), in), schur_d(row_.data() + in, in);
+    for (Index r = 0; r < out; ++r) {
+      for (Index j = 0; j < in; ++j)
+        d[j] = static_cast<double>(W[r * in + j]) - old_.data()[r * in + j];
+      schur_d.noalias() = schur * d;
+      fall += d.dot(reduced.col(r)) - d.dot(schur_d) / 2;
+      squared_step += d.squaredNorm();
+      if (b) {
+        const double step = (right(in, r) - h.col(in).head(in).dot(d)) / h(in, in);
+        fall += square(right(in, r)) / (2 * h(in, in));
+        squared_step += square(step);
+        b[r] = static_cast<T>(b[r] + step);
+      }
+    }
+    fall += regularizer.difference(out, in, old_.data(), W);
+    return {squared_step, fall + alpha / 2 * squared_step};
+  }
+
   SpdSolver solver_;
-  Buffer<double> delta_;
+  Buffer<double> right_;
+  // For regularisers other than a ridge:
+  ProximalGradient<T> inner_;
+  Buffer<T> old_;
+  Buffer<double> schur_, reduced_, row_;
 };
 
 }  // namespace amcore

@@ -34,7 +34,8 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     double loss_weight;              // c
     std::vector<double> gamma, rho;  // one per layer
     double alpha;
-    int threads;  // 0: as many as the runtime gives
+    int threads;        // 0: as many as the runtime gives
+    InnerLoop inner{};  // for regularisers other than a ridge
   };
 
   ThreeSplitBCD(Index samples, const T* X, const T* Y, std::vector<Layer<T>> layers,
@@ -48,6 +49,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
         plan_(make_plan(samples, layers_)),
         threads_(threads_for(samples)) {
     Index width = 0, out = 0, in = 0, cross = 0, hidden_out = 0, hidden_in = 0, late = 0;
+    bool proximal = false;
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const Layer<T>& layer = layers_[i];
       width = std::max({width, layer.in, layer.out});
@@ -59,11 +61,12 @@ template <class T> class ThreeSplitBCD final : public Scheme {
         hidden_in = std::max(hidden_in, layer.in);
       }
       if (is_late(i)) late = std::max(late, layer.out);
+      proximal = proximal || std::isnan(layer.regularizer->ridge());
     }
     sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
     gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
     input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
-    weight_ = WeightBlock<T>(out, in);
+    weight_ = WeightBlock<T>(out, in, proximal);
     hidden_ = HiddenBlock<T>(std::max<Index>(1, hidden_out), std::max<Index>(1, hidden_in));
     packed_ = Buffer<T>(left_panels_size<T>(out, in));
     gradient_ = Buffer<T>(cross);
@@ -376,7 +379,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
       moments = {input_moments_.data(), input_moments_.data() + l.in * l.in, moments.shift};
     const BlockStep moved =
         weight_.update(l.W, l.b, moments, sums_, total_samples_, options_.rho[i], options_.alpha,
-                       l.regularizer->ridge(), static_cast<int>(i) + 1, threads_);
+                       *l.regularizer, options_.inner, static_cast<int>(i) + 1, threads_);
     Measurement& m = measurement_[i];
     m.step_w = moved.squared_step;
     m.decrease += moved.decrease;
@@ -386,22 +389,26 @@ template <class T> class ThreeSplitBCD final : public Scheme {
   // The residual of layer 1, final since W_1 is.
   void closing_pass(bool measure) {
     const Layer<T>& l = layers_[0];
+    // W_1 was the last block to move: if it was minimised exactly, its gradient is −αΔ.
+    const bool inexact = std::isnan(l.regularizer->ridge());
+    if (measure && inexact)
+      gradient_sums_.begin(l.out, l.in, false, plan_.samples(), X_, threads_, reducer_);
     for_each_tile(
-        [&](Index, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
+        [&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
           const Index t = tile.size, size = t * l.out;
           const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
           T *const residual = array(0), *const fit = array(1);
           residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, panels);
           tally[linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
-          if (measure)
-            tally[distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
+          if (!measure) return;
+          tally[distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
+          if (inexact) gradient_sums_.add(chunk, t, residual, X_ + tile.begin * l.in, panels);
         });
     const Tally tally = total_tally();
     Measurement& m = measurement_[0];
     m.linear = tally[linear_above];
     m.distance_u = tally[distance_u_above];
-    // W_1 was the last block to move: its gradient is −αΔ.
-    m.distance_w = square(options_.alpha) * m.step_w;
+    if (measure) m.distance_w = inexact ? weight_distance(0) : square(options_.alpha) * m.step_w;
   }
 
   // Everything about layer i at the state as it is.

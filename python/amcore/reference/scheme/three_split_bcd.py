@@ -13,7 +13,7 @@ from amcore.errors import NumericalError
 from amcore.reference.block.hidden import hidden_update
 from amcore.reference.block.output import output_update
 from amcore.reference.block.preactivation import preactivation_update
-from amcore.reference.block.weight import ridge_update
+from amcore.reference.block.weight import proximal_update, ridge_update
 from amcore.reference.operator import Activation, Array, Loss, Regularizer
 from amcore.reference.scheme.report import Report
 
@@ -75,8 +75,11 @@ class ThreeSplitBCD:
         alpha: float,
         num_threads: int = 0,
         reducer: Callable[[Array], None] | None = None,
+        inner_tol: float = 1e-6,
+        inner_iters: int = 200,
     ) -> None:
         self.X, self.Y, self.loss, self.loss_weight, self.alpha = X, Y, loss, loss_weight, alpha
+        self.inner = inner_tol, inner_iters
         terms = zip(layers, activations, skip, weight_regularizers, gamma, rho, strict=True)
         self.layers = [Layer(*arrays, *rest) for arrays, *rest in terms]
         self.reducer = reducer
@@ -176,10 +179,13 @@ class ThreeSplitBCD:
     def _update_w(self, i: int) -> float:
         layer = self.layers[i]
         lam = layer.regularizer.curvature
-        assert lam is not None
-        arguments = (layer.U, self._input(i), layer.W, layer.b, layer.rho, self.alpha, lam)
+        data = (layer.U, self._input(i), layer.W, layer.b, layer.rho, self.alpha)
         try:
-            W, b, decrease = ridge_update(*arguments, self._total_array)
+            W, b, decrease = (
+                proximal_update(*data, layer.regularizer, *self.inner, self._total_array)
+                if lam is None
+                else ridge_update(*data, lam, self._total_array)
+            )
         except np.linalg.LinAlgError:
             message = "the weight update's matrix is not positive definite; raise alpha"
             raise NumericalError(message, layer=i + 1, block="W") from None
