@@ -1,10 +1,10 @@
-"""Every regulariser on the weights of every layer: the proximal weight block of three-splitting BCD."""
+"""Every regulariser on the weights of every layer: the proximal weight block."""
 
 import numpy as np
 import pytest
-from strategies import DTYPES, names, operator
 
 import amcore
+from strategies import DTYPES, names, operator
 
 STEMS = names("regularizer")
 EXACT = {"inner_tol": 1e-11, "inner_iters": 3000}

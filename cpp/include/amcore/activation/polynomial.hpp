@@ -15,8 +15,8 @@ namespace amcore::activation {
 // σ(u) = Σ c_k u^k, at most 16 coefficients.  prox: the best of the real roots of
 //   h'(u) = (σ − v)σ' + w(u − z)
 // where h' grows. They are isolated between the real roots of its derivative, and these in the same
-// way between those of the next one, down to a linear function: between neighbours each is monotone.
-// Computed in float64 for either type.
+// way between those of the next one, down to a linear function: between neighbours each is
+// monotone. Computed in float64 for either type.
 struct PolynomialActivation {
   static constexpr Sequence parameters{"coefficients", std::array{0.0, 0.0, 1.0}};
   static constexpr int most_coefficients = 16;

@@ -44,8 +44,8 @@ struct SoftplusActivation {
     for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(change(a[i], b[i]));
   }
   // Newton from z settles all entries where w keeps h convex, φ' ≤ v/4; the others are solved one
-  // at a time. The third derivative of h is at most |v − σ|/10 + 0.45, and σ grows by |s| at most in
-  // a Newton step s, which leaves |h'| ≤ (0.05(|v − σ| + |s|) + 0.23)s²: where that is within
+  // at a time. The third derivative of h is at most |v − σ|/10 + 0.45, and σ grows by |s| at most
+  // in a Newton step s, which leaves |h'| ≤ (0.05(|v − σ| + |s|) + 0.23)s²: where that is within
   // rounding, it is the last.
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     constexpr T eps = std::numeric_limits<T>::epsilon();

@@ -4,8 +4,8 @@
 // Ṽ = [V; 1ᵀ], R = ρ(U − Wᵏ V − bᵏ1ᵀ)Ṽᵀ, H = ρ Ṽ Ṽᵀ + αI, E = diag(1, …, 1, 0) where there is a
 // bias, r = λ/2‖·‖² gives a linear system,
 //   Δ (H + λE) = R − λ[Wᵏ, 0],
-// whose decrease of the objective is exactly ½⟨Δ, right side⟩ + α/2‖Δ‖². For any other r the bias is
-// eliminated and proximal gradient steps on the Gram data do the rest; the decrease is then
+// whose decrease of the objective is exactly ½⟨Δ, right side⟩ + α/2‖Δ‖². For any other r the bias
+// is eliminated and proximal gradient steps on the Gram data do the rest; the decrease is then
 //   r(Wᵏ) − r(W) + ⟨Δ, R⟩ − ½⟨Δ, Δ H⟩ + α/2‖Δ‖².
 // Zeng et al. (ICML 2019), Algorithm 2; the bias as part of the block is ours.
 #pragma once

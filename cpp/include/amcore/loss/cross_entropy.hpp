@@ -11,10 +11,10 @@ namespace amcore::loss {
 
 // ℓ(v, y) = log Σ_k e^{v_k} − ⟨y, v⟩ for y a probability vector (a class as its indicator).
 //
-// prox: v = q − τe with the excess e = p − y, p = softmax(v). With L = log Σ e^{v_k} every class has
-// its own equation log(y_k + e_k) + τ e_k = q_k − L, whose root e_k(L) is decreasing and convex;
-// what is left is Σ e_k(L) = 0, for which Newton's method is monotone from the left. Computed in
-// float64 for either type.
+// prox: v = q − τe with the excess e = p − y, p = softmax(v). With L = log Σ e^{v_k} every class
+// has its own equation log(y_k + e_k) + τ e_k = q_k − L, whose root e_k(L) is decreasing and
+// convex; what is left is Σ e_k(L) = 0, for which Newton's method is monotone from the left.
+// Computed in float64 for either type.
 struct CrossEntropyLoss {
   static constexpr NoParameters parameters{};
   static constexpr bool separable = false;

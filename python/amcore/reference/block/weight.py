@@ -96,7 +96,7 @@ def proximal_gradient(
 
     Accelerated proximal gradient steps (Beck, Teboulle 2009) with restarts (O'Donoghue, Candès
     2015), where a step would raise the objective or goes against the momentum; until the residual
-    of the prox-gradient step is `tolerance` times that of the first one. Never raises the objective.
+    of the prox-gradient step is `tolerance` times that of the first one. The objective never rises.
     """
     L = 1.02 * _largest_eigenvalue(H)
     best, d = X, np.zeros_like(X)
@@ -130,7 +130,7 @@ def proximal_gradient(
 
 def _largest_eigenvalue(H: Array) -> float:
     """Estimate from below by power iteration."""
-    v = 1 + 0.5 * np.sin(np.arange(1, len(H) + 1))
+    v: Array = 1 + 0.5 * np.sin(np.arange(1, len(H) + 1))
     for _ in range(30):
         v = H @ (v / np.linalg.norm(v))
     return float(np.linalg.norm(v))
