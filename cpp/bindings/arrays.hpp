@@ -5,6 +5,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cmath>
+#include <initializer_list>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -76,6 +78,29 @@ class Disjoint {
   }
   std::vector<Range> ranges_;
 };
+
+// The data of `out`, for a result that is computed entry by entry: it may be one of the inputs, but
+// not overlap one in part.
+template <class T>
+T* output(py::array& out, const Shape& shape, std::initializer_list<const py::array*> inputs) {
+  T* const to = mutable_data<T>(out, shape, "out");
+  for (const py::array* input : inputs) {
+    if (input->data() == out.data()) continue;
+    Disjoint disjoint;
+    disjoint.read(*input, "an input");
+    disjoint.written(out, "out");
+  }
+  return to;
+}
+
+inline void positive(double value, const char* name) {
+  if (!(value > 0 && std::isfinite(value)))
+    throw py::value_error(std::string(name) + " must be positive and finite");
+}
+inline void nonnegative(double value, const char* name) {
+  if (!(value >= 0 && std::isfinite(value)))
+    throw py::value_error(std::string(name) + " must be non-negative and finite");
+}
 
 // Calls body(T{}) with the array's type, float or double.
 template <class Body>

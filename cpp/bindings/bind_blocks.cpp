@@ -8,23 +8,12 @@
 namespace amcore::bindings {
 namespace {
 
-int team(int threads) { return threads > 0 ? threads : max_threads(); }
-
 // (n, d) of a two-dimensional array.
 std::pair<Index, Index> sizes(const py::array& array, const char* name) {
   if (array.ndim() != 2)
     throw py::value_error(std::string(name) + " has shape " + to_string(shape_of(array)) +
                           ", expected two dimensions");
   return {array.shape(0), array.shape(1)};
-}
-
-void positive(double value, const char* name) {
-  if (!(value > 0 && std::isfinite(value)))
-    throw py::value_error(std::string(name) + " must be positive and finite");
-}
-void nonnegative(double value, const char* name) {
-  if (!(value >= 0 && std::isfinite(value)))
-    throw py::value_error(std::string(name) + " must be non-negative and finite");
 }
 
 }  // namespace
@@ -51,7 +40,7 @@ void bind_blocks(py::module_& m) {
           disjoint.written(W, "W");
           if (b) disjoint.written(*b, "b");
           const py::gil_scoped_release release;
-          ridge_update(n, out, in, u, v, w, bias, rho, alpha, lam, team(threads));
+          ridge_update(n, out, in, u, v, w, bias, rho, alpha, lam, threads);
         });
       },
       py::arg("U"), py::arg("V"), py::arg("W"), py::arg("b"), py::arg("rho"), py::arg("alpha"),
@@ -76,8 +65,10 @@ void bind_blocks(py::module_& m) {
           disjoint.written(out_array, "out");
           disjoint.read(S, "S");
           disjoint.read(U, "U");
+          disjoint.read(W, "W");
+          if (b) disjoint.read(*b, "b");
           const py::gil_scoped_release release;
-          hidden_update(n, out, in, s, u, w, bias, gamma, rho, v, team(threads));
+          hidden_update(n, out, in, s, u, w, bias, gamma, rho, v, threads);
         });
       },
       py::arg("S"), py::arg("U"), py::arg("W"), py::arg("b"), py::arg("gamma"), py::arg("rho"),
@@ -101,8 +92,7 @@ void bind_blocks(py::module_& m) {
           disjoint.read(P, "P");
           const Index size = V.size();
           const py::gil_scoped_release release;
-          preactivation_update(size, activation.get<T>(), v, p, u, gamma, rho, alpha,
-                               team(threads));
+          preactivation_update(size, activation.get<T>(), v, p, u, gamma, rho, alpha, threads);
         });
       },
       py::arg("activation"), py::arg("V"), py::arg("P"), py::arg("U"), py::arg("gamma"),
@@ -126,7 +116,7 @@ void bind_blocks(py::module_& m) {
           disjoint.read(Y, "Y");
           disjoint.read(S, "S");
           const py::gil_scoped_release release;
-          output_update(k, n, loss.get<T>(), loss_weight, y, s, v, gamma, alpha, team(threads));
+          output_update(k, n, loss.get<T>(), loss_weight, y, s, v, gamma, alpha, threads);
         });
       },
       py::arg("loss"), py::arg("loss_weight"), py::arg("Y"), py::arg("S"), py::arg("V"),

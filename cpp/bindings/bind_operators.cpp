@@ -101,7 +101,7 @@ void bind_operators(py::module_& m) {
             dispatch(u, "u", [&](auto zero) {
               using T = decltype(zero);
               self.get<T>().value(u.size(), data<T>(u, shape_of(u), "u"),
-                                  mutable_data<T>(out, shape_of(u), "out"));
+                                  output<T>(out, shape_of(u), {&u}));
             });
           },
           py::arg("u"), py::arg("out"))
@@ -112,7 +112,7 @@ void bind_operators(py::module_& m) {
             dispatch(u, "u", [&](auto zero) {
               using T = decltype(zero);
               self.get<T>().derivative(u.size(), data<T>(u, shape_of(u), "u"), side_of(side),
-                                       mutable_data<T>(out, shape_of(u), "out"));
+                                       output<T>(out, shape_of(u), {&u}));
             });
           },
           py::arg("u"), py::arg("side"), py::arg("out"))
@@ -124,7 +124,7 @@ void bind_operators(py::module_& m) {
               using T = decltype(zero);
               self.get<T>().difference(a.size(), data<T>(a, shape_of(a), "a"),
                                        data<T>(b, shape_of(a), "b"),
-                                       mutable_data<T>(out, shape_of(a), "out"));
+                                       output<T>(out, shape_of(a), {&a, &b}));
             });
           },
           py::arg("a"), py::arg("b"), py::arg("out"))
@@ -132,11 +132,12 @@ void bind_operators(py::module_& m) {
           "prox",
           [](const Operator<Activation>& self, const py::array& v, const py::array& z,
              double weight, py::array out) {
+            positive(weight, "weight");
             dispatch(v, "v", [&](auto zero) {
               using T = decltype(zero);
               self.get<T>().prox(v.size(), data<T>(v, shape_of(v), "v"),
                                  data<T>(z, shape_of(v), "z"), static_cast<T>(weight),
-                                 mutable_data<T>(out, shape_of(v), "out"));
+                                 output<T>(out, shape_of(v), {&v, &z}));
             });
           },
           py::arg("v"), py::arg("z"), py::arg("weight"), py::arg("out"));
@@ -160,7 +161,7 @@ void bind_operators(py::module_& m) {
               using T = decltype(zero);
               const auto [k, n] = outputs_and_samples(v);
               self.get<T>().gradient(k, n, data<T>(v, {n, k}, "v"), data<T>(y, {n, k}, "y"),
-                                     mutable_data<T>(out, {n, k}, "out"));
+                                     output<T>(out, {n, k}, {&v, &y}));
             });
           },
           py::arg("v"), py::arg("y"), py::arg("out"))
@@ -180,11 +181,12 @@ void bind_operators(py::module_& m) {
           "prox",
           [](const Operator<Loss>& self, const py::array& q, const py::array& y, double tau,
              py::array out) {
+            positive(tau, "tau");
             dispatch(q, "q", [&](auto zero) {
               using T = decltype(zero);
               const auto [k, n] = outputs_and_samples(q);
               self.get<T>().prox(k, n, data<T>(q, {n, k}, "q"), data<T>(y, {n, k}, "y"),
-                                 static_cast<T>(tau), mutable_data<T>(out, {n, k}, "out"));
+                                 static_cast<T>(tau), output<T>(out, {n, k}, {&q, &y}));
             });
           },
           py::arg("q"), py::arg("y"), py::arg("tau"), py::arg("out"))
@@ -192,6 +194,7 @@ void bind_operators(py::module_& m) {
           "subgradient_distance",
           [](const Operator<Loss>& self, const py::array& v, const py::array& y, const py::array& g,
              double scale) {
+            nonnegative(scale, "scale");
             return dispatch(v, "v", [&](auto zero) {
               using T = decltype(zero);
               const auto [k, n] = outputs_and_samples(v);
@@ -228,11 +231,12 @@ void bind_operators(py::module_& m) {
       .def(
           "prox",
           [](const Operator<Regularizer>& self, const py::array& x, double tau, py::array out) {
+            positive(tau, "tau");
             dispatch(x, "x", [&](auto zero) {
               using T = decltype(zero);
               const auto [rows, columns] = rows_and_columns(x);
               self.get<T>().prox(rows, columns, data<T>(x, shape_of(x), "x"), static_cast<T>(tau),
-                                 mutable_data<T>(out, shape_of(x), "out"));
+                                 output<T>(out, shape_of(x), {&x}));
             });
           },
           py::arg("x"), py::arg("tau"), py::arg("out"))

@@ -166,6 +166,13 @@ void forward(const py::array& X,
     }
     const T* const x = data<T>(X, shape_of(X), "X");
     T* const to = mutable_data<T>(out, {n, in}, "out");
+    Disjoint disjoint;
+    disjoint.written(out, "out");
+    disjoint.read(X, "X");
+    for (const auto& [W, b] : weights) {
+      disjoint.read(W, "a weight matrix");
+      if (b) disjoint.read(*b, "a bias");
+    }
     const py::gil_scoped_release release;
     forward_pass(layers, n, x, to, threads);
   });

@@ -419,7 +419,7 @@ def _matrices(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
     shape = given[0].shape
     columns = shape[-1] if shape else 1
     rows = given[0].size // max(columns, 1)
-    return shape, [np.ascontiguousarray(values).reshape(rows, columns) for values in given]
+    return shape, [_checks.contiguous(values).reshape(rows, columns) for values in given]
 
 
 def _into(

@@ -22,7 +22,7 @@ class NumericalError(ArithmeticError):
     layer : int
         The layer, counted from 1 (0 where the failure belongs to no layer).
     block : str
-        The block of variables, ``"W"``, ``"U"`` or ``"V"``, or ``"objective"``.
+        The block of variables, ``"W"``, ``"U"`` or ``"V"``, or ``"objective"`` or ``"distance"``.
     sweep : int, optional
         The sweep during which it happened, counted from 1; filled in by `amcore.solve`.
     condition : float, optional

@@ -355,7 +355,7 @@ class _Run:
                 begin = perf_counter()
                 if not self.continues:
                     engine.forward()
-                step = self._append(engine.measure(), 0, begin)
+                step = self._append(engine.measure(), 0, begin, measured=True)
             self._notify("begin", step)
             self._decide(step, [], interrupt)
             while not self.stop_reason:
@@ -363,7 +363,7 @@ class _Run:
                 measure = sweep % self.measure_every == 0 or sweep == self.max_iter
                 with _DeferredInterrupt():
                     begin = perf_counter()
-                    step = self._append(engine.sweep(measure), sweep, begin)
+                    step = self._append(engine.sweep(measure), sweep, begin, measured=measure)
                 self._decide(step, self._notify("step", step), interrupt)
                 yield step
         except NumericalError as error:
@@ -455,7 +455,7 @@ class _Run:
             backend=self.backend,
         )
 
-    def _append(self, report: Report, sweep: int, begin: float) -> Step:
+    def _append(self, report: Report, sweep: int, begin: float, *, measured: bool) -> Step:
         decrease = report.decrease
         if sweep > 0 and math.isnan(decrease):  # not measured
             decrease = float(self.trace.objective[-1]) - report.objective
@@ -472,6 +472,9 @@ class _Run:
         )
         if not math.isfinite(record.objective):
             raise NumericalError("the objective is not finite", layer=0, block="objective")
+        if measured and not math.isfinite(record.subgradient_distance):
+            message = "dist(0, ∂f) is not finite, its square overflows"
+            raise NumericalError(message, layer=0, block="distance")
         self.trace.append(record)
         return Step(
             self.problem,

@@ -406,6 +406,34 @@ def test_wrong_parameters_are_refused(kind, name, parameters):
     assert "\n" not in str(caught.value)
 
 
+KINDS = {
+    "activation": _core.Activation,
+    "loss": _core.Loss,
+    "regularizer": _core.Regularizer,
+}
+PARAMETRIC = [
+    (family, name, parameters)
+    for family, operators in _core.registry().items()
+    for name, parameters in operators.items()
+    if parameters
+]
+
+
+@pytest.mark.parametrize(("family", "name", "parameters"), PARAMETRIC)
+def test_parameters_that_are_no_numbers_are_refused(family, name, parameters):
+    kind = KINDS[family]
+    defaults = np.concatenate([np.ravel(default) for _, default in parameters]).tolist()
+    kind(name, defaults)
+    for wrong in ([], *(_replaced(defaults, k, np.nan) for k in range(len(defaults)))):
+        with pytest.raises(ValueError) as caught:
+            kind(name, wrong)
+        assert "\n" not in str(caught.value)
+
+
+def _replaced(values, k, value):
+    return [*values[:k], value, *values[k + 1 :]]
+
+
 def test_wrong_side_is_refused():
     out = np.zeros(7)
     for side in ("up", "", "LEFT"):
@@ -415,16 +443,18 @@ def test_wrong_side_is_refused():
 
 
 HARMLESS = """
-import itertools
 import numpy as np
 from amcore import _core
+
+def build(kind, name, parameters):
+    return kind(name, np.concatenate([np.ravel(default) for _, default in parameters] or [[]]))
 
 hard = [np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 1e-310, 1e308, -1e308, 1.0, -1.0, 2.0]
 with np.errstate(all="ignore"):
     for dtype in (np.float64, np.float32):
         v, z = (a.ravel().astype(dtype) for a in np.meshgrid(hard, hard))
         for name, parameters in _core.registry()["activation"].items():
-            op = _core.Activation(name, [default for _, default in parameters])
+            op = build(_core.Activation, name, parameters)
             out = np.empty_like(v)
             op.value(v, out)
             op.derivative(v, "left", out)
@@ -432,7 +462,7 @@ with np.errstate(all="ignore"):
             for weight in (1e-300, 1e-12, 1.0, 1e12, 1e300):
                 op.prox(v, z, weight, out)
         for name, parameters in _core.registry()["loss"].items():
-            op = _core.Loss(name, [default for _, default in parameters])
+            op = build(_core.Loss, name, parameters)
             for width in (1, 2, 12):
                 a, b = v.reshape(-1, width), z.reshape(-1, width)
                 out = np.empty_like(a)
@@ -441,19 +471,20 @@ with np.errstate(all="ignore"):
                 for tau in (1e-300, 1e-12, 1.0, 1e12, 1e300):
                     op.prox(a, b, tau, out)
         for name, parameters in _core.registry()["regularizer"].items():
-            op = _core.Regularizer(name, [default for _, default in parameters])
+            op = build(_core.Regularizer, name, parameters)
             out = np.empty_like(v)
             op.value(v), op.prox(v, 1.0, out), op.subgradient_distance(v, z)
         # Arrays of no entries
         none = np.zeros(0, dtype)
         _core.Activation("relu").value(none, none.copy())
         assert _core.Regularizer("ridge", [1.0]).value(none) == 0
-        for name in _core.registry()["loss"]:
+        for name, parameters in _core.registry()["loss"].items():
+            op = build(_core.Loss, name, parameters)
             for shape in ((0, 3), (3, 0)):
                 empty = np.zeros(shape, dtype)
                 try:
-                    assert _core.Loss(name).value(empty, empty.copy()) == 0
-                    _core.Loss(name).prox(empty, empty.copy(), 1.0, empty.copy())
+                    assert op.value(empty, empty.copy()) == 0
+                    op.prox(empty, empty.copy(), 1.0, empty.copy())
                 except ValueError:
                     pass
 print("alive")

@@ -36,6 +36,7 @@ NAMES = {
     "blocks",
     "callbacks",
     "certify",
+    "check_operator",
     "checkpoint",
     "get_include",
     "initialization",
@@ -47,7 +48,7 @@ NAMES = {
 }
 SIGNATURES = {
     "Network": "widths activation='relu' output_activation='identity' skip=False bias=True",
-    "ThreeSplitBCD": "gamma=1.0 rho=None alpha=1.0",
+    "ThreeSplitBCD": "gamma=1.0 rho=None alpha=1.0 inner_tol=1e-06 inner_iters=200",
     "Problem": (
         "network X Y loss='squared' loss_scale='sum' weight_regularizer=None "
         "activation_regularizer=None"

@@ -39,6 +39,8 @@ long = np.longdouble
 EXACT = {
     "sigmoid": lambda u: np.where(u < 0, np.exp(np.minimum(u, 0)), 1) / (1 + np.exp(-np.abs(u))),
     "tanh": np.tanh,
+    "softplus": lambda u: np.logaddexp(long(0), u),
+    "polynomial": np.square,
 }
 
 
@@ -67,7 +69,19 @@ def exact_difference(stem, a, b):
             * (np.clip(a, long(left), long(right)) - np.clip(b, long(left), long(right)))
             for left, right, slope, _ in found.pieces
         )
-    return exact_value(stem, a) - exact_value(stem, b)
+    return np.asarray(operator("activation", stem).reference.difference(a, b), long)
+
+
+def largest_slope(stem, *u):
+    """1, which bounds |σ'| where that is bounded, else |σ'| at the largest of |u|."""
+    found = operator("activation", stem)
+    if np.isfinite(found.L1):
+        return long(1)
+    return np.abs(exact_derivative(stem, np.max([np.abs(np.asarray(x, long)) for x in u], axis=0)))
+
+
+def exact_derivative(stem, u):
+    return operator("activation", stem).reference.derivative(np.asarray(u, long))
 
 
 def gain(stem, u, candidate, v, z, weight):
@@ -98,9 +112,16 @@ def check_is_global_minimiser(stem, u, v, z, weight, dtype):
     eps = np.finfo(dtype).eps
     best = competitors(stem, u, v, z, weight)
     difference, size = gain(stem, u, best, v, z, weight)
-    # Rounding u to the dtype costs at most |h'| ulp; h' differs from 0 by the same rounding.
-    slope = np.abs(np.asarray(v, long)) + operator("activation", stem).L1 + weight * np.abs(z - u)
-    output = 4 * eps * np.abs(u) * eps * slope * (1 + np.abs(u))
+    found, wide_u = operator("activation", stem), np.asarray(u, long)
+    if np.isfinite(found.L1):
+        # Rounding u to the dtype costs at most |h'| ulp; h' differs from 0 by the same rounding.
+        slope = np.abs(np.asarray(v, long)) + found.L1 + weight * np.abs(z - u)
+        output = 4 * eps * np.abs(u) * eps * slope * (1 + np.abs(u))
+    else:
+        # h' = 0 at the minimiser: rounding u costs ½h'' times the square of an ulp.
+        residual = np.abs(np.asarray(v, long) - exact_value(stem, u))
+        curvature = exact_derivative(stem, u) ** 2 + residual * found.L2 + weight
+        output = 4 * (eps * wide_u) ** 2 * curvature
     excess = difference - 8 * eps * size - output
     worst = np.unravel_index(np.argmax(excess), excess.shape)
     assert excess[worst] <= 0, (
@@ -120,12 +141,13 @@ def check_first_order(stem, u, v, z, weight, dtype):
         -fit * found.derivative(wide, side) + weight * (wide - np.float64(z))
         for side in ("left", "right")
     )
-    # By rounding alone: v, z, u to the dtype; σ(u) to eps; h'' times an ulp of u.
+    # By rounding alone: v, z, u to the dtype; σ(u) to eps; h'' times an ulp of u, where h'' holds
+    # σ'² and (v − σ)σ'', |σ''| ≤ 2|σ'|; but |σ'' u| = |σ'| for the square.
     steep = np.maximum(*(np.abs(found.derivative(wide, side)) for side in ("left", "right")))
     tolerance = eps * (
         (np.abs(np.float64(v)) + np.abs(sigma) + 1) * steep
         + weight * (np.abs(np.float64(z)) + np.abs(wide))
-        + (weight + steep * (1 + 2 * np.abs(fit))) * np.abs(wide)
+        + (weight + steep * (np.maximum(1, steep) + 2 * np.abs(fit))) * np.abs(wide)
     )
     assert (left <= 16 * tolerance).all(), _worst(left / tolerance, u, v, z, weight)
     assert (right >= -16 * tolerance).all(), _worst(-right / tolerance, u, v, z, weight)
@@ -270,4 +292,5 @@ def test_difference_is_accurate_relative_to_the_step(stem, backend, dtype):
     a = (b + step * rng.standard_normal(b.shape)).astype(dtype)
     op = sides("activation", stem)[backend]
     error = np.abs(op.difference(a, b) - exact_difference(stem, a, b))
-    assert (error <= 4 * eps * np.abs(np.asarray(a, long) - b)).all()
+    step = np.abs(np.asarray(a, long) - b)
+    assert (error <= 4 * eps * step * largest_slope(stem, a, b)).all()

@@ -43,6 +43,21 @@ def test_ridge_zero_is_none():
     assert zero.value(x) == 0
 
 
+@pytest.mark.parametrize("name", dir(regularizers))
+def test_arrays_of_any_layout(name):
+    found = getattr(regularizers, name)
+    op = found() if amcore._core.registry()["regularizer"][name] else found
+    x = np.abs(rng.normal(size=(4, 3))) / 10  # inside every set of the catalogue
+    raw = np.empty(x.nbytes + 1, np.uint8)
+    unaligned = raw[1:].view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    for view in (unaligned, np.asfortranarray(x), x[::-1].copy()[::-1]):
+        assert op.value(view) == op.value(x)
+        assert op.difference(view, x) == 0
+        assert op.subgradient_distance(view, view) == op.subgradient_distance(x, x)
+        np.testing.assert_array_equal(op.prox(view, 0.3), op.prox(x, 0.3))
+
+
 def test_overflow_free():
     x = np.full(3, 1e30, np.float32)
     assert regularizers.ridge(1.0).value(x) == pytest.approx(1.5e60, rel=1e-6)

@@ -37,9 +37,15 @@ inline void pause_threads() {
 #endif
 }
 
+// The threads asked for (0: as many as the runtime gives), not more than there are pieces.
+inline int team_of(int threads, Index pieces) {
+  return static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), pieces));
+}
+
 // body(piece, thread) for every piece; body must not throw.
 template <class Body> void parallel_for(Index pieces, int threads, Body&& body) {
-  if (threads <= 1 || pieces <= 1) {
+  threads = team_of(threads, pieces);
+  if (threads <= 1) {
     for (Index piece = 0; piece < pieces; ++piece) body(piece, 0);
     return;
   }

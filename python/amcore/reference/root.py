@@ -17,9 +17,10 @@ def root(f: Callable[[Array], tuple[Array, Array]], low: Array, high: Array) -> 
         low, high = np.where(value <= 0, t, low), np.where(value >= 0, t, high)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             newton = t - value / derivative
-        settled = np.abs(newton - t) <= 2 * np.finfo(t.dtype).eps * np.abs(t)
+        rounding = 2 * np.finfo(t.dtype).eps * np.abs(t)  # a root at an end may be overshot by it
+        settled = np.abs(newton - t) <= rounding
         shrinks = 2 * np.abs(value) <= previous
-        trusted = settled | (shrinks & (low <= newton) & (newton <= high))
+        trusted = settled | (shrinks & (low - rounding <= newton) & (newton <= high + rounding))
         following = np.where(trusted, np.clip(newton, low, high), (low + high) / 2)
         t, previous = np.where(moving, following, t), np.abs(value)
         moving &= ~(settled | (low == high) | (value == 0))

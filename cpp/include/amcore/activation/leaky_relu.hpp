@@ -1,7 +1,6 @@
 #pragma once
 
 #include <limits>
-#include <stdexcept>
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/piecewise_linear.hpp"
@@ -11,10 +10,8 @@ namespace amcore::activation {
 // σ(u) = u for u ≥ 0, slope·u below;  prox: the best of the two pieces' clipped parabolas
 struct LeakyReluActivation {
   static constexpr std::array parameters{Parameter{"slope", 0.01}};
-  explicit LeakyReluActivation(const ParameterValues& values) : slope(values[0]) {
-    if (!(slope >= 0 && slope <= 1))
-      throw std::invalid_argument("leaky_relu: slope must lie in [0, 1]");
-  }
+  explicit LeakyReluActivation(const ParameterValues& values)
+      : slope(in_range(values[0], "leaky_relu: slope", 0, 1)) {}
 
   template <class T> T value(T u) const { return u >= 0 ? u : static_cast<T>(slope) * u; }
   template <class T> T left_derivative(T u) const { return u > 0 ? T(1) : static_cast<T>(slope); }

@@ -25,7 +25,9 @@ struct PolynomialActivation {
     if (values.empty() || values.size() > most_coefficients)
       throw std::invalid_argument("polynomial takes 1 to 16 coefficients");
     size_ = static_cast<int>(values.size());
-    std::copy(values.begin(), values.end(), c_.begin());
+    for (std::size_t k = 0; k < values.size(); ++k)
+      c_[k] =
+          in_range(values[k], "polynomial: coefficients", std::numeric_limits<double>::lowest());
     while (size_ > 1 && c_[size_ - 1] == 0) --size_;
   }
 

@@ -18,6 +18,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   const Index width = std::max(out, in), partial = in * (in + out);
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, partial * bytes, n * (in + out) * bytes);
+  threads = team_of(threads, plan.chunks());
   Buffer<T> packed(left_panels_size<T>(out, in));
   pack_left(out, in, W, in, Index(1), packed.data());
   SampleSums<T> sums(out, in, plan.chunks(), true);
@@ -58,6 +59,7 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
   const Index width = std::max(out, in);
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
+  threads = team_of(threads, plan.chunks());
   HiddenBlock<T> block(out, in);
   block.prepare(out, in, W, gamma, rho, 1, threads);
   std::vector<Buffer<T>> residuals, panels;
@@ -98,6 +100,7 @@ template <class T> void output_update(Index k, Index n, const Loss<T>& loss, dou
                                       const T* Y, const T* S, T* V, double gamma, double alpha,
                                       int threads) {
   const Index samples = std::max<Index>(1, piece / k);
+  threads = team_of(threads, (n + samples - 1) / samples);
   std::vector<Buffer<T>> scratch;
   for (int thread = 0; thread < threads; ++thread) scratch.emplace_back(samples * k);
   parallel_for((n + samples - 1) / samples, threads, [&](Index part, int thread) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "amcore/loss/loss.hpp"
 
@@ -12,7 +13,8 @@ namespace amcore::loss {
 struct HuberLoss {
   static constexpr std::array parameters{Parameter{"delta", 1.0}};
   static constexpr bool separable = true;
-  explicit HuberLoss(const ParameterValues& values) : delta(values[0]) {}
+  explicit HuberLoss(const ParameterValues& values)
+      : delta(in_range(values[0], "huber: delta", std::numeric_limits<double>::min())) {}
 
   template <class T> double value(T v, T y) const {
     const double r = std::abs(static_cast<double>(v) - y);

@@ -12,7 +12,9 @@ namespace amcore::regularizer {
 struct BoxRegularizer {
   static constexpr std::array parameters{Parameter{"lo", -1.0}, Parameter{"hi", 1.0}};
   static constexpr bool separable = true;
-  explicit BoxRegularizer(const ParameterValues& values) : lo(values[0]), hi(values[1]) {}
+  explicit BoxRegularizer(const ParameterValues& values)
+      : lo(in_range(values[0], "box: lo", std::numeric_limits<double>::lowest())),
+        hi(in_range(values[1], "box: hi", lo)) {}
 
   template <class T> double value(T x) const {
     const bool inside = static_cast<T>(lo) <= x && x <= static_cast<T>(hi);

@@ -12,7 +12,8 @@ struct ElasticNetRegularizer {
   static constexpr std::array parameters{Parameter{"lam1", 1.0}, Parameter{"lam2", 1.0}};
   static constexpr bool separable = true;
   explicit ElasticNetRegularizer(const ParameterValues& values)
-      : lam1(values[0]), lam2(values[1]) {}
+      : lam1(in_range(values[0], "elastic_net: lam1", 0)),
+        lam2(in_range(values[1], "elastic_net: lam2", 0)) {}
 
   template <class T> double value(T x) const { return lam1 * std::abs(x) + lam2 / 2 * square(x); }
   template <class T> double difference(T a, T b) const {

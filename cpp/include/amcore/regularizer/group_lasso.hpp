@@ -13,7 +13,8 @@ struct GroupLassoRegularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}, Parameter{"axis", 1}};
   static constexpr bool separable = false;
   explicit GroupLassoRegularizer(const ParameterValues& values)
-      : lam(values[0]), by_row(values[1] == 1) {}
+      : lam(in_range(values[0], "group_lasso: lam", 0)),
+        by_row(in_range(values[1], "group_lasso: axis", 0, 1) == 1) {}
 
   template <class T> double value(Index rows, Index columns, const T* x) const {
     return over_groups(rows, columns, [&](const Group& group) { return lam * group.norm(x); });

@@ -9,7 +9,7 @@ namespace amcore::regularizer {
 struct L0Regularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}};
   static constexpr bool separable = true;
-  explicit L0Regularizer(const ParameterValues& values) : lam(values[0]) {}
+  explicit L0Regularizer(const ParameterValues& values) : lam(in_range(values[0], "l0: lam", 0)) {}
 
   template <class T> double value(T x) const { return x != 0 ? lam : 0; }
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }

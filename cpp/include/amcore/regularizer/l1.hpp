@@ -11,7 +11,7 @@ namespace amcore::regularizer {
 struct L1Regularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}};
   static constexpr bool separable = true;
-  explicit L1Regularizer(const ParameterValues& values) : lam(values[0]) {}
+  explicit L1Regularizer(const ParameterValues& values) : lam(in_range(values[0], "l1: lam", 0)) {}
 
   template <class T> double value(T x) const { return lam * std::abs(x); }
   template <class T> double difference(T a, T b) const {

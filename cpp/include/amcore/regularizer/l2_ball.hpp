@@ -13,7 +13,8 @@ namespace amcore::regularizer {
 struct L2BallRegularizer {
   static constexpr std::array parameters{Parameter{"radius", 1.0}};
   static constexpr bool separable = false;
-  explicit L2BallRegularizer(const ParameterValues& values) : radius(values[0]) {}
+  explicit L2BallRegularizer(const ParameterValues& values)
+      : radius(in_range(values[0], "l2_ball: radius", std::numeric_limits<double>::min())) {}
 
   template <class T> double value(Index rows, Index columns, const T* x) const {
     return norm(rows * columns, x) <= radius * (1 + rounding<T>)

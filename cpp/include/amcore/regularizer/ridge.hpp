@@ -8,7 +8,8 @@ namespace amcore::regularizer {
 struct RidgeRegularizer {
   static constexpr std::array parameters{Parameter{"lam", 1.0}};
   static constexpr bool separable = true;
-  explicit RidgeRegularizer(const ParameterValues& values) : lam(values[0]) {}
+  explicit RidgeRegularizer(const ParameterValues& values)
+      : lam(in_range(values[0], "ridge: lam", 0)) {}
 
   double ridge() const { return lam; }
   template <class T> double value(T x) const { return lam / 2 * square(x); }

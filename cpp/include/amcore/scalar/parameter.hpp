@@ -6,6 +6,9 @@
 
 #include <array>
 #include <cstddef>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace amcore {
@@ -19,6 +22,13 @@ template <std::size_t N> struct Sequence {
   const char* name;
   std::array<double, N> initial;
 };
+
+// `value`, if it is a number of [least, most]; the largest finite one is the default bound.
+inline double in_range(double value, const char* what, double least,
+                       double most = std::numeric_limits<double>::max()) {
+  if (value >= least && value <= most) return value;
+  throw std::invalid_argument(std::string(what) + " is out of range");
+}
 
 using NoParameters = std::array<Parameter, 0>;
 using ParameterValues = std::vector<double>;

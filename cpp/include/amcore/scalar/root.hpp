@@ -21,10 +21,11 @@ template <class F> double root(F&& f, double low, double high) {
     (value <= 0 ? low : high) = t;
     if (value == 0 || low == high) return t;
     const double newton = t - value / derivative;
-    const bool settled =
-        std::abs(newton - t) <= 2 * std::numeric_limits<double>::epsilon() * std::abs(t);
-    const bool trusted =
-        settled || (2 * std::abs(value) <= previous && newton >= low && newton <= high);
+    // A root at an end of the bracket may be overshot by so much.
+    const double rounding = 2 * std::numeric_limits<double>::epsilon() * std::abs(t);
+    const bool settled = std::abs(newton - t) <= rounding;
+    const bool trusted = settled || (2 * std::abs(value) <= previous && newton >= low - rounding &&
+                                     newton <= high + rounding);
     t = trusted ? std::clamp(newton, low, high) : low + (high - low) / 2;
     if (settled) return t;
     previous = std::abs(value);

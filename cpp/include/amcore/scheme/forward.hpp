@@ -49,8 +49,7 @@ void forward_pass(const std::vector<Layer<T>>& layers, Index n, const T* X, T* o
   }
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
-  const int team =
-      static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), plan.chunks()));
+  const int team = team_of(threads, plan.chunks());
   std::vector<std::array<Buffer<T>, 4>> scratch;  // right panels; preactivation; two activations
   for (int thread = 0; thread < team; ++thread)
     scratch.push_back({Buffer<T>(right_panels_size<T>(width, plan.tile())),

@@ -165,8 +165,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     for (const Layer<T>& layer : layers_)
       flops += 9.0 * static_cast<double>(samples * layer.in * layer.out);
     constexpr double worth_a_team = 4e6;
-    const int wanted = options_.threads > 0 ? options_.threads : max_threads();
-    return flops < worth_a_team ? 1 : std::min<int>(wanted, static_cast<int>(plan_.chunks()));
+    return flops < worth_a_team ? 1 : team_of(options_.threads, plan_.chunks());
   }
 
   // Is the fit of layer i final only in the pass below?
