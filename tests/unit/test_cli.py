@@ -172,7 +172,7 @@ class TestDemo:
         command += ["--layers", "4", "--output", str(tmp_path)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            while process.stdout.readline().split()[:1] != [b"0"]:
+            while process.stdout.readline().split()[:1] != [b"1"]:
                 assert process.poll() is None
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=60)
