@@ -33,7 +33,7 @@ template <class T> class WeightBlock {
       old_ = Buffer<T>(out * in);
       schur_ = Buffer<double>(in * in);
       reduced_ = Buffer<double>(in * out);
-      row_ = Buffer<double>(2 * in);
+      row_ = Buffer<double>(in);
     }
   }
 
@@ -102,15 +102,13 @@ template <class T> class WeightBlock {
     if (!all_finite(in * in, schur_.data()) || !all_finite(in * out, reduced_.data()))
       throw NumericalError("the weight update is not finite", layer, "W");
     std::copy_n(W, out * in, old_.data());
-    inner_.solve(out, in, schur, reduced, regularizer, W, loop, threads);
+    double fall = inner_.solve(out, in, schur, reduced, regularizer, W, loop, threads);
 
-    double squared_step = 0, fall = 0;
-    Eigen::Map<Eigen::VectorXd> d(row_.data(), in), schur_d(row_.data() + in, in);
+    double squared_step = 0;
+    Eigen::Map<Eigen::VectorXd> d(row_.data(), in);
     for (Index r = 0; r < out; ++r) {
       for (Index j = 0; j < in; ++j)
         d[j] = static_cast<double>(W[r * in + j]) - old_.data()[r * in + j];
-      schur_d.noalias() = schur * d;
-      fall += d.dot(reduced.col(r)) - d.dot(schur_d) / 2;
       squared_step += d.squaredNorm();
       if (b) {
         const double step = (right(in, r) - h.col(in).head(in).dot(d)) / h(in, in);

@@ -28,9 +28,9 @@ template <class T> class ProximalGradient {
   }
 
   // x: rows × columns, row-major, X⁰ on entry. h: columns × columns; r: columns × rows, a row of R
-  // in each column.
-  void solve(Index rows, Index columns, const MatrixMap<double>& h, const MatrixMap<double>& r,
-             const Regularizer<T>& regularizer, T* x, const InnerLoop& loop, int threads) {
+  // in each column. Returns how much the smooth part fell, ⟨D, R⟩ − ½⟨D, D H⟩.
+  double solve(Index rows, Index columns, const MatrixMap<double>& h, const MatrixMap<double>& r,
+               const Regularizer<T>& regularizer, T* x, const InnerLoop& loop, int threads) {
     const Index size = rows * columns;
     const auto array = [&](std::size_t k) {
       return Eigen::Map<Eigen::ArrayXd>(buffers_[k].data(), size);
@@ -83,6 +83,7 @@ template <class T> class ProximalGradient {
       if (residual <= loop.tolerance * first) break;
     }
     std::copy_n(best_.data(), size, x);
+    return (d * (right - 0.5 * hd)).sum();
   }
 
  private:
