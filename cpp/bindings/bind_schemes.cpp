@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
 
+#include <map>
+
 #include "amcore/scheme/three_split_bcd.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"
@@ -8,7 +10,7 @@
 namespace amcore::bindings {
 namespace {
 
-using Arrays = std::tuple<py::array, std::optional<py::array>, py::array, py::array>;  // W, b, U, V
+using Arrays = std::map<std::string, py::array>;  // of one layer, by the names of its fields
 
 // Sums over all processes through a Python callable that adds a 1-D array in place.
 class CallableReducer final : public Reducer {
@@ -34,100 +36,155 @@ void expect_one_per_layer(const std::vector<Value>& values, std::size_t layers, 
                           " layers");
 }
 
-// Owns what a scheme refers to.
+void expect_positive(const std::vector<double>& values, std::size_t layers, const char* name) {
+  expect_one_per_layer(values, layers, name);
+  for (const double value : values) positive(value, name);
+}
+
+InnerLoop inner_loop(double tolerance, int iterations) {
+  nonnegative(tolerance, "inner_tol");
+  if (iterations < 1) throw py::value_error("inner_iters must be at least 1");
+  return {tolerance, iterations};
+}
+
+// Arrays and operators of one problem, as a scheme takes them.
+struct Assembly {
+  Assembly(py::array X_, py::array Y_, std::vector<Arrays> layers_,
+           std::vector<Operator<Activation>> activations_, std::vector<bool> skip_,
+           Operator<Loss> loss_, double loss_weight_,
+           std::vector<Operator<Regularizer>> weight_regularizers_, int threads_,
+           py::object reducer_)
+      : X(std::move(X_)),
+        Y(std::move(Y_)),
+        layers(std::move(layers_)),
+        activations(std::move(activations_)),
+        skip(std::move(skip_)),
+        loss(std::move(loss_)),
+        loss_weight(loss_weight_),
+        weight_regularizers(std::move(weight_regularizers_)),
+        threads(threads_),
+        reducer(std::move(reducer_)) {
+    const std::size_t N = layers.size();
+    if (N == 0) throw py::value_error("layers is empty");
+    expect_one_per_layer(activations, N, "activations");
+    expect_one_per_layer(skip, N, "skip");
+    expect_one_per_layer(weight_regularizers, N, "weight_regularizers");
+    positive(loss_weight, "loss_weight");
+    if (X.ndim() != 2 || X.shape(0) < 1)
+      throw py::value_error("X has shape " + to_string(shape_of(X)) +
+                            ", expected (n_samples, n_features) with n_samples > 0");
+  }
+
+  // The arrays checked: every layer has those of `variables` (its bias may be missing), and those
+  // of `hidden` unless it is the last.
+  template <class T> Problem<T> problem(const std::vector<std::string>& variables,
+                                        const std::vector<std::string>& hidden) const {
+    Disjoint disjoint;
+    disjoint.read(X, "X");
+    disjoint.read(Y, "Y");
+    std::vector<Layer<T>> checked;
+    const Index n = X.shape(0);
+    Index in = X.shape(1);
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const std::string number = std::to_string(i + 1);
+      const auto W = layers[i].find("W");
+      if (W == layers[i].end() || W->second.ndim() != 2)
+        throw py::value_error("W" + number + " must be an array of two dimensions");
+      const Index out = W->second.shape(0);
+      if (skip[i] && in != out)
+        throw py::value_error("skip is set on layer " + number + ", whose widths " +
+                              std::to_string(in) + " and " + std::to_string(out) + " differ");
+      Layer<T> layer{in, out, skip[i], &activations[i].template get<T>(),
+                     &weight_regularizers[i].template get<T>()};
+      const std::map<std::string, std::pair<T**, std::vector<Index>>> fields{
+          {"W", {&layer.W, {out, in}}},          {"b", {&layer.b, {out}}},
+          {"U", {&layer.U, {n, out}}},           {"V", {&layer.V, {n, out}}},
+          {"Lambda", {&layer.Lambda, {n, out}}}, {"W_old", {&layer.W_old, {out, in}}},
+          {"b_old", {&layer.b_old, {out}}},      {"V_old", {&layer.V_old, {n, out}}}};
+      const bool last = i + 1 == layers.size();
+      std::size_t found = 0;
+      for (const auto* names : {&variables, &hidden}) {
+        if (last && names == &hidden) continue;
+        for (const std::string& name : *names) {
+          const auto given = layers[i].find(name);
+          const bool optional = name[0] == 'b';
+          if (given == layers[i].end()) {
+            if (optional) continue;
+            throw py::value_error("layer " + number + " has no array " + name);
+          }
+          const auto& [pointer, shape] = fields.at(name);
+          const std::string label = name + number;
+          py::array array = given->second;
+          *pointer = mutable_data<T>(array, shape, label.c_str());
+          disjoint.written(array, label);
+          ++found;
+        }
+      }
+      if (found != layers[i].size())
+        throw py::value_error("layer " + number + " has an array that the scheme does not know");
+      if (layer.b_old && !layer.b) throw py::value_error("layer " + number + " has no array b");
+      checked.push_back(layer);
+      in = out;
+    }
+    return {n,
+            data<T>(X, shape_of(X), "X"),
+            data<T>(Y, {n, in}, "Y"),
+            std::move(checked),
+            loss.get<T>(),
+            loss_weight};
+  }
+
+  py::array X, Y;
+  std::vector<Arrays> layers;
+  std::vector<Operator<Activation>> activations;
+  std::vector<bool> skip;
+  Operator<Loss> loss;
+  double loss_weight;
+  std::vector<Operator<Regularizer>> weight_regularizers;
+  int threads;
+  py::object reducer;
+};
+
+// A scheme with what it refers to.
 class Engine {
  public:
-  Engine(py::array X, py::array Y, std::vector<Arrays> arrays,
-         std::vector<Operator<Activation>> activations, std::vector<bool> skip, Operator<Loss> loss,
-         double loss_weight, std::vector<Operator<Regularizer>> regularizers,
-         std::vector<double> gamma, std::vector<double> rho, double alpha, int threads,
-         py::object reducer, double inner_tol, int inner_iters)
-      : X_(std::move(X)),
-        Y_(std::move(Y)),
-        arrays_(std::move(arrays)),
-        activations_(std::move(activations)),
-        loss_(std::move(loss)),
-        regularizers_(std::move(regularizers)),
-        reducer_(std::move(reducer)) {
-    const std::size_t N = arrays_.size();
-    if (N == 0) throw py::value_error("layers is empty");
-    expect_one_per_layer(activations_, N, "activations");
-    expect_one_per_layer(skip, N, "skip");
-    expect_one_per_layer(regularizers_, N, "weight_regularizers");
-    expect_one_per_layer(gamma, N, "gamma");
-    expect_one_per_layer(rho, N, "rho");
-    for (std::size_t i = 0; i < N; ++i) {
-      if (!(gamma[i] > 0 && std::isfinite(gamma[i])))
-        throw py::value_error("gamma must be positive and finite");
-      if (!(rho[i] > 0 && std::isfinite(rho[i])))
-        throw py::value_error("rho must be positive and finite");
-    }
-    if (!(alpha > 0 && std::isfinite(alpha)))
-      throw py::value_error("alpha must be positive and finite");
-    if (!(inner_tol >= 0)) throw py::value_error("inner_tol must be non-negative");
-    if (inner_iters < 1) throw py::value_error("inner_iters must be at least 1");
-    if (!(loss_weight > 0 && std::isfinite(loss_weight)))
-      throw py::value_error("loss_weight must be positive and finite");
-    if (X_.ndim() != 2 || X_.shape(0) < 1)
-      throw py::value_error("X has shape " + to_string(shape_of(X_)) +
-                            ", expected (n_samples, n_features) with n_samples > 0");
-    dispatch(X_, "X", [&](auto zero) {
+  explicit Engine(Assembly assembly)
+      : assembly_(std::move(assembly)), reducer_(assembly_.reducer) {}
+
+  // `options(zero)`: those of Of<T>, for the type T of its argument.
+  template <template <class> class Of, class Options>
+  static std::unique_ptr<Engine> make(const Assembly& assembly,
+                                      const std::vector<std::string>& variables,
+                                      const std::vector<std::string>& hidden, Options&& options) {
+    auto engine = std::make_unique<Engine>(assembly);
+    dispatch(assembly.X, "X", [&](auto zero) {
       using T = decltype(zero);
-      const std::vector<Layer<T>> layers = check<T>(skip);
-      const Index n = X_.shape(0);
-      scheme_ = std::make_unique<ThreeSplitBCD<T>>(
-          n, data<T>(X_, shape_of(X_), "X"), data<T>(Y_, {n, layers.back().out}, "Y"), layers,
-          loss_.get<T>(),
-          typename ThreeSplitBCD<T>::Options{
-              loss_weight, gamma, rho, alpha, threads, {inner_tol, inner_iters}},
-          reducer_);
+      engine->scheme_ =
+          std::make_unique<Of<T>>(engine->assembly_.template problem<T>(variables, hidden),
+                                  options(zero), Execution{assembly.threads, engine->reducer_});
     });
+    return engine;
   }
 
   Scheme& scheme() { return *scheme_; }
 
  private:
-  template <class T> std::vector<Layer<T>> check(const std::vector<bool>& skip) {
-    Disjoint disjoint;
-    disjoint.read(X_, "X");
-    disjoint.read(Y_, "Y");
-    std::vector<Layer<T>> layers;
-    const Index n = X_.shape(0);
-    Index in = X_.shape(1);
-    for (std::size_t i = 0; i < arrays_.size(); ++i) {
-      auto& [W, b, U, V] = arrays_[i];
-      const std::string number = std::to_string(i + 1);
-      const auto named = [&](const char* stem) { return stem + number; };
-      if (W.ndim() != 2)
-        throw py::value_error(named("W") + " has shape " + to_string(shape_of(W)) +
-                              ", expected two dimensions");
-      const Index out = W.shape(0);
-      if (skip[i] && in != out)
-        throw py::value_error("skip is set on layer " + number + ", whose widths " +
-                              std::to_string(in) + " and " + std::to_string(out) + " differ");
-      layers.push_back({in, out, skip[i], &activations_[i].template get<T>(),
-                        &regularizers_[i].template get<T>(),
-                        mutable_data<T>(W, {out, in}, named("W").c_str()),
-                        b ? mutable_data<T>(*b, {out}, named("b").c_str()) : nullptr,
-                        mutable_data<T>(U, {n, out}, named("U").c_str()),
-                        mutable_data<T>(V, {n, out}, named("V").c_str())});
-      disjoint.written(W, named("W"));
-      if (b) disjoint.written(*b, named("b"));
-      disjoint.written(U, named("U"));
-      disjoint.written(V, named("V"));
-      in = out;
-    }
-    return layers;
-  }
-
-  py::array X_, Y_;
-  std::vector<Arrays> arrays_;
-  std::vector<Operator<Activation>> activations_;
-  Operator<Loss> loss_;
-  std::vector<Operator<Regularizer>> regularizers_;
+  const Assembly assembly_;
   CallableReducer reducer_;
   std::unique_ptr<Scheme> scheme_;
 };
+
+std::unique_ptr<Engine> three_split_bcd(const Assembly& assembly, const std::vector<double>& gamma,
+                                        const std::vector<double>& rho, double alpha,
+                                        double inner_tol, int inner_iters) {
+  expect_positive(gamma, assembly.layers.size(), "gamma");
+  expect_positive(rho, assembly.layers.size(), "rho");
+  positive(alpha, "alpha");
+  const InnerLoop inner = inner_loop(inner_tol, inner_iters);
+  return Engine::make<ThreeSplitBCD>(assembly, {"W", "b", "U", "V"}, {}, [&](auto zero) {
+    return typename ThreeSplitBCD<decltype(zero)>::Options{gamma, rho, alpha, inner};
+  });
+}
 
 py::dict to_dict(const Named& named) {
   py::dict dict;
@@ -190,16 +247,15 @@ void bind_schemes(py::module_& m) {
       .def_property_readonly("step_norm", [](const Report& r) { return to_dict(r.step_norm); })
       .def_property_readonly("seconds", [](const Report& r) { return to_dict(r.seconds); });
 
-  py::class_<Engine>(m, "ThreeSplitBCD", py::module_local())
+  py::class_<Assembly>(m, "Assembly", py::module_local())
       .def(py::init<py::array, py::array, std::vector<Arrays>, std::vector<Operator<Activation>>,
                     std::vector<bool>, Operator<Loss>, double, std::vector<Operator<Regularizer>>,
-                    std::vector<double>, std::vector<double>, double, int, py::object, double,
-                    int>(),
+                    int, py::object>(),
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("activations"), py::arg("skip"),
            py::arg("loss"), py::arg("loss_weight"), py::arg("weight_regularizers"),
-           py::arg("gamma"), py::arg("rho"), py::arg("alpha"), py::arg("num_threads"),
-           py::arg("reducer"), py::arg("inner_tol") = InnerLoop{}.tolerance,
-           py::arg("inner_iters") = InnerLoop{}.iterations)
+           py::arg("num_threads"), py::arg("reducer"));
+
+  py::class_<Engine>(m, "Engine", py::module_local())
       .def(
           "forward", [](Engine& e) { e.scheme().forward(); },
           py::call_guard<py::gil_scoped_release>())
@@ -210,6 +266,9 @@ void bind_schemes(py::module_& m) {
           "sweep", [](Engine& e, bool measure) { return e.scheme().sweep(measure); },
           py::arg("measure"), py::call_guard<py::gil_scoped_release>());
 
+  m.def("three_split_bcd", &three_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("rho"),
+        py::arg("alpha"), py::arg("inner_tol") = InnerLoop{}.tolerance,
+        py::arg("inner_iters") = InnerLoop{}.iterations);
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),
         py::arg("skip"), py::arg("out"), py::arg("num_threads"));
 }

@@ -1,6 +1,6 @@
 """The compiled core: one extension module per CPU level, the chosen one `amcore._core`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
@@ -51,29 +51,34 @@ class Report:
     @property
     def seconds(self) -> dict[str, float]: ...
 
-class ThreeSplitBCD:
+class Assembly:
     def __init__(
         self,
         X: Array,
         Y: Array,
-        layers: Sequence[tuple[Array, Array | None, Array, Array]],
+        layers: Sequence[Mapping[str, Array]],
         activations: Sequence[Activation],
         skip: Sequence[bool],
         loss: Loss,
         loss_weight: float,
         weight_regularizers: Sequence[Regularizer],
-        gamma: Sequence[float],
-        rho: Sequence[float],
-        alpha: float,
         num_threads: int,
         reducer: Callable[[Array], None] | None,
-        inner_tol: float = ...,
-        inner_iters: int = ...,
     ) -> None: ...
+
+class Engine:
     def forward(self) -> None: ...
     def measure(self) -> Report: ...
     def sweep(self, measure: bool) -> Report: ...
 
+def three_split_bcd(
+    assembly: Assembly,
+    gamma: Sequence[float],
+    rho: Sequence[float],
+    alpha: float,
+    inner_tol: float = ...,
+    inner_iters: int = ...,
+) -> Engine: ...
 def forward(
     X: Array,
     weights: Sequence[tuple[Array, Array | None]],

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from amcore import _checks, _core
 from amcore._checks import Array
 from amcore.network import Network
 from amcore.problem import Problem
-from amcore.reference.scheme import three_split_bcd
 from amcore.state import State
 
 __all__ = ["Engine", "Report", "Scheme", "ThreeSplitBCD"]
@@ -51,7 +53,18 @@ class Engine(Protocol):
 
 
 class Scheme(ABC):
-    """A scheme with its hyperparameters."""
+    """A scheme with its hyperparameters, the fields of a dataclass.
+
+    A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
+    the engines (`_options`). These are found by name: the function `stem` of the core, and the
+    class of the subclass's name in the module `stem` of `amcore.reference.scheme`.
+    """
+
+    stem: ClassVar[str]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({given})"
 
     @abstractmethod
     def check(self, problem: Problem) -> None:
@@ -64,10 +77,57 @@ class Scheme(ABC):
         """
 
     @abstractmethod
-    def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the arrays of the state."""
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """Names of the arrays of a layer, counted from 1, without its number and the biases."""
 
     @abstractmethod
+    def _options(self, problem: Problem) -> dict[str, Any]:
+        """Arguments of the engines beside the problem's."""
+
+    def distance_is_bound(self, problem: Problem) -> bool:
+        """Whether the measured dist(0, ∂f) is only an upper bound."""
+        return False
+
+    def constants(self, state: State) -> dict[str, float]:
+        """A-priori constants of sufficient decrease and relative error, where they are known.
+
+        Parameters
+        ----------
+        state : State
+            Of a run with this scheme; its norms bound those of the iterates.
+
+        Returns
+        -------
+        dict
+            ``a``: f_k − f_{k+1} ≥ a ‖ΔX‖²; ``b``: dist(0, ∂f(X_{k+1})) ≤ b Σ ‖ΔX_block‖;
+            ``c1``: the constant of A1 that follows. Empty where none is known.
+
+        Raises
+        ------
+        ValueError
+            If the state does not belong to a problem.
+        """
+        if state.problem is None:
+            raise ValueError("state: expected that of a run, got one without a problem")
+        return self._constants(state, state.problem)
+
+    def _constants(self, state: State, problem: Problem) -> dict[str, float]:
+        return {}
+
+    def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the arrays of the state."""
+        n, widths = problem.n_samples, problem.network.widths
+        shapes: dict[str, tuple[int, ...]] = {}
+        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+            for stem in self.stems(problem, i):
+                if stem.startswith("W"):
+                    shapes[f"{stem}{i}"] = (outputs, inputs)
+                    if problem.network.bias:
+                        shapes[f"b{stem[1:]}{i}"] = (outputs,)
+                else:
+                    shapes[f"{stem}{i}"] = (n, outputs)
+        return shapes
+
     def engine(
         self,
         problem: Problem,
@@ -80,14 +140,40 @@ class Scheme(ABC):
         reducer: Callable[[Array], None] | None,
         backend: str,
     ) -> Engine:
-        """Build the engine that works on the arrays of `state`.
+        """Build the engine that works on the arrays of `state`, native or reference.
 
         X and Y are the problem's in the dtype of the state, `loss_weight` is c; the other arguments
         are those of the engines.
         """
+        network = problem.network
+        layers = []
+        for i in range(1, network.depth + 1):
+            stems = self.stems(problem, i)
+            biases = [f"b{stem[1:]}" for stem in stems if stem.startswith("W") and network.bias]
+            layers.append({stem: state[f"{stem}{i}"] for stem in (*stems, *biases)})
+        # An operator keeps one object for each backend, under its name.
+        assembly = {
+            "X": X,
+            "Y": Y,
+            "layers": layers,
+            "activations": [getattr(activation, backend) for activation in network.activations],
+            "skip": list(network.skip),
+            "loss": getattr(problem.loss, backend),
+            "loss_weight": loss_weight,
+            "weight_regularizers": [getattr(r, backend) for r in problem.weight_regularizers],
+            "num_threads": num_threads,
+            "reducer": reducer,
+        }
+        options = self._options(problem)
+        if backend == "native":
+            native: Engine = getattr(_core, self.stem)(_core.Assembly(**assembly), **options)
+            return native
+        module = importlib.import_module(f"amcore.reference.scheme.{self.stem}")
+        reference: Engine = getattr(module, type(self).__name__)(**assembly, **options)
+        return reference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ThreeSplitBCD(Scheme):
     """Three-splitting block coordinate descent, for every pattern of skip connections.
 
@@ -123,6 +209,8 @@ class ThreeSplitBCD(Scheme):
     Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and (6).
     """
 
+    stem: ClassVar[str] = "three_split_bcd"
+
     gamma: float | Sequence[float] = 1.0
     rho: float | Sequence[float] | None = None
     alpha: float = 1.0
@@ -138,10 +226,6 @@ class ThreeSplitBCD(Scheme):
         object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
         object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
 
-    def __repr__(self) -> str:
-        given = ", ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
-        return f"{type(self).__name__}({given})"
-
     def check(self, problem: Problem) -> None:
         """Refuse weights that do not match the layers.
 
@@ -152,62 +236,35 @@ class ThreeSplitBCD(Scheme):
         """
         self._couplings(problem.network)
 
-    def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
-        """W_i, b_i, U_i, V_i for every layer, with their shapes."""
-        n, widths = problem.n_samples, problem.network.widths
-        shapes: dict[str, tuple[int, ...]] = {}
-        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-            shapes[f"W{i}"] = (outputs, inputs)
-            if problem.network.bias:
-                shapes[f"b{i}"] = (outputs,)
-            shapes[f"U{i}"] = shapes[f"V{i}"] = (n, outputs)
-        return shapes
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """W, U and V for every layer."""
+        return "W", "U", "V"
 
-    def engine(
-        self,
-        problem: Problem,
-        state: State,
-        *,
-        X: Array,
-        Y: Array,
-        loss_weight: float,
-        num_threads: int,
-        reducer: Callable[[Array], None] | None,
-        backend: str,
-    ) -> Engine:
-        """Build the native or the reference engine."""
+    def _options(self, problem: Problem) -> dict[str, Any]:
         gamma, rho = self._couplings(problem.network)
-        network = problem.network
-        shared: Mapping[str, Any] = {
-            "X": X,
-            "Y": Y,
-            "layers": [
-                (W, b, state[f"U{i}"], state[f"V{i}"])
-                for i, (W, b) in enumerate(state.weights, start=1)
-            ],
-            "skip": list(network.skip),
-            "loss_weight": loss_weight,
+        return {
             "gamma": gamma,
             "rho": rho,
             "alpha": self.alpha,
-            "num_threads": num_threads,
-            "reducer": reducer,
             "inner_tol": self.inner_tol,
             "inner_iters": self.inner_iters,
         }
-        if backend == "native":
-            return _core.ThreeSplitBCD(
-                activations=[activation.native for activation in network.activations],
-                loss=problem.loss.native,
-                weight_regularizers=[r.native for r in problem.weight_regularizers],
-                **shared,
-            )
-        return three_split_bcd.ThreeSplitBCD(
-            activations=[activation.reference for activation in network.activations],
-            loss=problem.loss.reference,
-            weight_regularizers=[r.reference for r in problem.weight_regularizers],
-            **shared,
+
+    def _constants(self, state: State, problem: Problem) -> dict[str, float]:
+        # Our own algebra: dist(0, ∂f) by the changes of the blocks, B the greatest norm of a
+        # block, L the greatest Lipschitz constant of an activation.
+        network = problem.network
+        gamma, rho = (max(weights) for weights in self._couplings(network))
+        a = min(self.alpha, *self._couplings(network)[0]) / 2
+        B = max(float(np.linalg.norm(np.float64(x))) for x in (problem.X, *state.values()))
+        L = max(activation.L1 for activation in network.activations)
+        b = max(
+            gamma,
+            self.alpha + rho * B,
+            self.alpha + gamma * L,
+            2 * rho * (B + B**2) + (gamma * (1 + L) if any(network.skip) else 0),
         )
+        return {"a": a, "b": b, "c1": a / (3 * network.depth * b**2)}
 
     def _couplings(self, network: Network) -> tuple[list[float], list[float]]:
         """Return the weights γ_i and ρ_i of every layer."""

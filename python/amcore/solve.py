@@ -344,7 +344,7 @@ class _Run:
         self.start, self.continues = self._checked_start(init, seed)
 
         self.state = State({})
-        self.trace = Trace(dtype=self.dtype)
+        self.trace = Trace(dtype=self.dtype, distance_is_bound=scheme.distance_is_bound(problem))
         self.stop_reason = ""
 
     def steps(self, interrupt: _DeferredInterrupt | None = None) -> Iterator[Step]:
@@ -441,7 +441,7 @@ class _Run:
         for name, values in self.start.items():
             arrays[name][...] = values
         self.start = {}
-        self.state = State(arrays)
+        self.state = State(arrays, self.problem)
         X, Y = (_checks.contiguous(array, self.dtype) for array in (self.problem.X, self.problem.Y))
         n = float(self._sum(self.problem.n_samples))
         return self.scheme.engine(

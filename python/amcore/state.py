@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from amcore._checks import Array
 from amcore.network import Weights
+from amcore.problem import Problem
 
 __all__ = ["State"]
 
@@ -22,6 +24,13 @@ class State(Mapping[str, Array]):
     ----------
     arrays : mapping of str to ndarray
         The arrays, kept as they are.
+    problem : Problem, optional
+        The problem whose variables they are.
+
+    Attributes
+    ----------
+    problem : Problem or None
+        As given; a run sets it.
 
     Examples
     --------
@@ -30,8 +39,9 @@ class State(Mapping[str, Array]):
     <State: W1 (3, 2), U1 (5, 3), V1 (5, 3), float64>
     """
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], problem: Problem | None = None) -> None:
         self._arrays = dict(arrays)
+        self.problem = problem
 
     def __getitem__(self, name: str) -> Array:
         try:
@@ -56,7 +66,7 @@ class State(Mapping[str, Array]):
     @property
     def depth(self) -> int:
         """Number N of layers."""
-        return sum(name.startswith("W") for name in self)
+        return sum(re.fullmatch(r"W\d+", name) is not None for name in self)
 
     @property
     def weights(self) -> Weights:
@@ -65,4 +75,5 @@ class State(Mapping[str, Array]):
 
     def copy(self) -> State:
         """Return the state with copies of its arrays."""
-        return State({name: np.array(array, order="C") for name, array in self.items()})
+        copies = {name: np.array(array, order="C") for name, array in self.items()}
+        return State(copies, self.problem)

@@ -60,19 +60,19 @@ class Call:
 def engine(X, Y, W1, b1, U1, V1, W2, b2, U2, V2, **options):
     """The engine of a two-layer network, with a sweep after its construction."""
     given = {
-        "layers": [(W1, b1, U1, V1), (W2, b2, U2, V2)],
+        "layers": [{"W": W1, "b": b1, "U": U1, "V": V1}, {"W": W2, "b": b2, "U": U2, "V": V2}],
         "activations": [_core.Activation("relu"), _core.Activation("identity")],
         "skip": [False, False],
         "loss": _core.Loss("squared"),
         "loss_weight": 1.0,
         "weight_regularizers": [_core.Regularizer("none")] * 2,
-        "gamma": [1.0, 1.0],
-        "rho": [1.0, 1.0],
-        "alpha": 1.0,
         "num_threads": 1,
         "reducer": None,
     }
-    made = _core.ThreeSplitBCD(X=X, Y=Y, **(given | options))
+    weights = {"gamma": [1.0, 1.0], "rho": [1.0, 1.0], "alpha": 1.0}
+    assembly = {name: options.get(name, value) for name, value in given.items()}
+    rest = {name: value for name, value in options.items() if name not in given}
+    made = _core.three_split_bcd(_core.Assembly(X=X, Y=Y, **assembly), **(weights | rest))
     made.forward()
     return made.sweep(True)
 

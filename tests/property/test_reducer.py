@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 
 import amcore
-from amcore import _core
-from amcore.reference.scheme import three_split_bcd as reference
 from strategies import Case, cases
 
 FEW = settings.default.max_examples // 5
@@ -194,61 +192,50 @@ def test_one_rule_and_seed_give_one_start():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("engine", [_core.ThreeSplitBCD, reference.ThreeSplitBCD])
-def test_engine_with_a_reducer(engine, dtype):
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_engine_with_a_reducer(backend, dtype):
     """The seam itself: the engines hand every sum over samples to `reducer`."""
     case = EXAMPLE.with_(dtype=np.dtype(dtype).name)
-    native = engine is _core.ThreeSplitBCD
 
     def build(samples, reducer):
-        problem = case.problem(samples)
-        n = problem.n_samples
-        layers = [
-            (
-                W.astype(dtype),
-                b.astype(dtype),
-                np.zeros((n, len(W)), dtype),
-                np.zeros((n, len(W)), dtype),
-            )
-            for W, b in case.weights()
-        ]
-        pick = (lambda op: op.native) if native else (lambda op: op.reference)
-        return layers, engine(
+        problem, scheme = case.problem(samples), case.scheme()
+        shapes = scheme.variables(problem)
+        state = amcore.State({name: np.zeros(shape, dtype) for name, shape in shapes.items()})
+        for i, (W, b) in enumerate(case.weights(), start=1):
+            state[f"W{i}"][...], state[f"b{i}"][...] = W, b
+        return state, scheme.engine(
+            problem,
+            state,
             X=problem.X,
             Y=problem.Y,
-            layers=layers,
-            activations=[pick(op) for op in problem.network.activations],
-            skip=list(case.skip),
-            loss=pick(problem.loss),
             loss_weight=1.0,
-            weight_regularizers=[pick(op) for op in problem.weight_regularizers],
-            gamma=list(case.gamma),
-            rho=list(case.rho),
-            alpha=case.alpha,
             num_threads=1,
             reducer=reducer,
+            backend=backend,
         )
 
     def run(samples, reducer=None):
-        layers, scheme = build(samples, reducer)
-        scheme.forward()
-        reports = [scheme.measure()]
-        reports += [scheme.sweep(measure) for measure in (True, False, True)]
-        return layers, [report.objective for report in reports]
+        state, engine = build(samples, reducer)
+        engine.forward()
+        reports = [engine.measure()]
+        reports += [engine.sweep(measure) for measure in (True, False, True)]
+        return state, [report.objective for report in reports]
 
     parts = split(case.n, 2)
     communicator = Communicator(2)
     halves = together(communicator, lambda rank: run(parts[rank], communicator.member(rank).add))
-    layers, objectives = run(slice(None))
+    whole, objectives = run(slice(None))
     tolerance = 1e-11 if dtype is np.float64 else 1e-4
     for _, found in halves:
         np.testing.assert_allclose(found, objectives, rtol=tolerance)
-    for i, (W, b, U, V) in enumerate(layers):
-        (W0, b0, U0, V0), (W1, b1, U1, V1) = halves[0][0][i], halves[1][0][i]
-        assert np.array_equal(W0, W1) and np.array_equal(b0, b1)
-        pairs = [(W0, W), (b0, b), (np.concatenate([U0, U1]), U), (np.concatenate([V0, V1]), V)]
-        for found, expected in pairs:
-            np.testing.assert_allclose(found, expected, rtol=1e2 * tolerance, atol=1e2 * tolerance)
+    first, second = (state for state, _ in halves)
+    for name, expected in whole.items():
+        found = first[name]
+        if name[0] in "Wb":
+            assert np.array_equal(found, second[name])
+        else:
+            found = np.concatenate([found, second[name]])
+        np.testing.assert_allclose(found, expected, rtol=1e2 * tolerance, atol=1e2 * tolerance)
 
 
 def test_an_error_of_the_reducer_comes_through():

@@ -99,6 +99,7 @@ template <class T> class SampleSums {
     return cross_sum()[column * rows_ + row] +
            static_cast<double>(sum_r()[row]) * shift_.data()[column];
   }
+  const T* shift() const { return shift_.data(); }
   const T* sum_r() const { return cross_sum() + rows_ * columns_ + columns_; }
   Index rows() const { return rows_; }
   Index columns() const { return columns_; }

@@ -18,23 +18,18 @@ void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out,
       for (Index i = 0; i < layer.out; ++i) out[j * layer.out + i] += layer.b[i];
 }
 
-// One layer over all samples of the plan, into its U and V. Every value is a function of its sample
-// alone.
-template <class T> void forward_layer(const Layer<T>& layer, const TilePlan& plan,
-                                      const T* previous, const T* packed,
-                                      const std::vector<Panels<T>>& panels, int threads) {
-  parallel_for(plan.chunks(), threads, [&](Index chunk, int thread) {
-    plan.for_each_tile(chunk, [&](Tile tile) {
-      const T* const x = previous + tile.begin * layer.in;
-      T* const u = layer.U + tile.begin * layer.out;
-      T* const v = layer.V + tile.begin * layer.out;
-      const Index size = tile.size * layer.out;
-      affine(layer, tile.size, packed, x, u, panels[static_cast<std::size_t>(thread)].right.data());
-      layer.activation->value(size, u, v);
-      if (layer.skip)
-        for (Index i = 0; i < size; ++i) v[i] += x[i];
-    });
-  });
+// One layer for the samples of a tile, into those of its U and V that there are.
+template <class T>
+void forward_tile(const Layer<T>& layer, Tile tile, const T* previous, const T* packed, T* right) {
+  const T* const x = previous + tile.begin * layer.in;
+  const Index size = tile.size * layer.out;
+  T* const v = layer.V ? layer.V + tile.begin * layer.out : nullptr;
+  T* const u = layer.U ? layer.U + tile.begin * layer.out : v;
+  affine(layer, tile.size, packed, x, u, right);
+  if (!v) return;
+  layer.activation->value(size, u, v);
+  if (layer.skip)
+    for (Index i = 0; i < size; ++i) v[i] += x[i];
 }
 
 // Outputs alone: out ← V_N for n samples X, a tile through all layers at a time.

@@ -13,16 +13,20 @@
 namespace amcore {
 
 // One layer of the network with its variables. Arrays belong to the caller and are updated in
-// place.
+// place; those that a scheme does not have are null.
 template <class T> struct Layer {
   Index in, out;
   bool skip;  // V couples to V_{i−1} + σ(U)
   const Activation<T>* activation;
   const Regularizer<T>* regularizer;  // of W
-  T* W;                               // out × in, row-major
-  T* b;                               // out, or null
-  T* U;                               // out × n
-  T* V;                               // out × n
+  T* W = nullptr;                     // out × in, row-major
+  T* b = nullptr;                     // out
+  T* U = nullptr;                     // out × n, as all below
+  T* V = nullptr;
+  T* Lambda = nullptr;
+  T* W_old = nullptr;  // of the sweep before
+  T* b_old = nullptr;
+  T* V_old = nullptr;
 };
 
 // Named numbers in a fixed order.

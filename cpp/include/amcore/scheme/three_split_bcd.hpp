@@ -17,108 +17,16 @@
 // outdate, except the Gram matrix of the input.
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <chrono>
-
 #include "amcore/block/hidden.hpp"
 #include "amcore/block/output.hpp"
 #include "amcore/block/preactivation.hpp"
-#include "amcore/scheme/forward.hpp"
+#include "amcore/scheme/layered_scheme.hpp"
 
 namespace amcore {
 
-template <class T> class ThreeSplitBCD final : public Scheme {
- public:
-  struct Options {
-    double loss_weight;              // c
-    std::vector<double> gamma, rho;  // one per layer
-    double alpha;
-    int threads;        // 0: as many as the runtime gives
-    InnerLoop inner{};  // for regularisers other than a ridge
-  };
-
-  ThreeSplitBCD(Index samples, const T* X, const T* Y, std::vector<Layer<T>> layers,
-                const Loss<T>& loss, Options options, Reducer& reducer)
-      : layers_(std::move(layers)),
-        X_(X),
-        Y_(Y),
-        loss_(loss),
-        options_(std::move(options)),
-        reducer_(reducer),
-        plan_(make_plan(samples, layers_)),
-        threads_(threads_for(samples)) {
-    Index width = 0, out = 0, in = 0, cross = 0, hidden_out = 0, hidden_in = 0, late = 0;
-    bool proximal = false;
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer<T>& layer = layers_[i];
-      width = std::max({width, layer.in, layer.out});
-      out = std::max(out, layer.out);
-      in = std::max(in, layer.in);
-      cross = std::max(cross, layer.in * layer.out);
-      if (i > 0) {
-        hidden_out = std::max(hidden_out, layer.out);
-        hidden_in = std::max(hidden_in, layer.in);
-      }
-      if (is_late(i)) late = std::max(late, layer.out);
-      proximal = proximal || std::isnan(layer.regularizer->ridge());
-    }
-    sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
-    gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
-    input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
-    weight_ = WeightBlock<T>(out, in, proximal);
-    hidden_ = HiddenBlock<T>(std::max<Index>(1, hidden_out), std::max<Index>(1, hidden_in));
-    packed_ = Buffer<T>(left_panels_size<T>(out, in));
-    gradient_ = Buffer<T>(cross);
-    carry_ = Buffer<T>(late * samples);
-    tallies_ = Buffer<Tally>(plan_.chunks());
-    for (int thread = 0; thread < threads_; ++thread) {
-      panels_.emplace_back(width, plan_.tile());
-      scratch_.emplace_back(width * plan_.tile());
-    }
-    double total = static_cast<double>(samples);
-    reducer_.add(&total, 1);
-    total_samples_ = total;
-    name_report();
-  }
-
-  void forward() override {
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      pack_weights(i);
-      forward_layer(layers_[i], plan_, previous(i), packed_.data(), panels_, threads_);
-      const Index size = layers_[i].out * plan_.samples();
-      if (!all_finite(size, layers_[i].U) || !all_finite(size, layers_[i].V))
-        throw NumericalError("the forward pass is not finite", static_cast<int>(i) + 1, "V");
-    }
-  }
-
-  const Report& sweep(bool measure) override {
-    const std::size_t N = layers_.size();
-    measurement_.assign(N, {});
-    loss_value_ = 0;
-    seconds_ = {};
-    for (std::size_t i = N; i-- > 0;) {
-      timed(Phase::factor, [&] { prepare_pass(i); });
-      timed(Phase::pass, [&] { update_pass(i, measure); });
-      timed(Phase::weight, [&] { weight_update(i); });
-    }
-    timed(Phase::factor, [&] { pack_weights(0); });
-    timed(Phase::pass, [&] { closing_pass(measure); });
-    return fill_report(measure, true);
-  }
-
-  const Report& measure() override {
-    const std::size_t N = layers_.size();
-    measurement_.assign(N, {});
-    loss_value_ = 0;
-    seconds_ = {};
-    for (std::size_t i = 0; i < N; ++i) timed(Phase::pass, [&] { measuring_pass(i); });
-    return fill_report(true, false);
-  }
-
- private:
-  // Sums over samples of one pass; the names say of which layer: here = i, above = i + 1.
-  enum Sum : std::size_t {
+// Sums over samples of one pass; the names say of which layer: here = i, above = i + 1.
+struct ThreeSplitSum {
+  enum : std::size_t {
     loss,
     fit_here,
     fit_above,
@@ -132,53 +40,78 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     decrease_u,
     count
   };
-  struct Tally : std::array<double, Sum::count> {};
+};
+
+template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSplitSum::count> {
+ public:
+  struct Options {
+    std::vector<double> gamma, rho;  // one per layer
+    double alpha;
+    InnerLoop inner{};  // for regularisers other than a ridge
+  };
+
+  ThreeSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
+      : Base(problem, execution, 9, 9), options_(std::move(options)) {
+    Index hidden_out = 1, hidden_in = 1, late = 0;
+    for (std::size_t i = 1; i < depth(); ++i) {
+      hidden_out = std::max(hidden_out, layers_[i].out);
+      hidden_in = std::max(hidden_in, layers_[i].in);
+      if (is_late(i)) late = std::max(late, layers_[i].out);
+    }
+    hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    carry_ = Buffer<T>(late * problem.samples);
+    measurement_.resize(depth());
+    name_report();
+  }
+
+  const Report& sweep(bool measure) override {
+    const std::size_t N = layers_.size();
+    measurement_.assign(N, {});
+    loss_value_ = 0;
+    clock_.reset();
+    for (std::size_t i = N; i-- > 0;) {
+      clock_.time(Phase::factor, [&] { prepare_pass(i); });
+      clock_.time(Phase::pass, [&] { update_pass(i, measure); });
+      clock_.time(Phase::weight, [&] { weight_update(i); });
+    }
+    clock_.time(Phase::factor, [&] { pack_weights(0); });
+    clock_.time(Phase::pass, [&] { closing_pass(measure); });
+    return fill_report(measure, true);
+  }
+
+  const Report& measure() override {
+    const std::size_t N = layers_.size();
+    measurement_.assign(N, {});
+    loss_value_ = 0;
+    clock_.reset();
+    for (std::size_t i = 0; i < N; ++i) clock_.time(Phase::pass, [&] { measuring_pass(i); });
+    return fill_report(true, false);
+  }
+
+ private:
+  using Base = LayeredScheme<T, ThreeSplitSum::count>;
+  using Sum = ThreeSplitSum;
+  using Base::depth, Base::pack_weights, Base::pass, Base::previous, Base::weight_distance;
+  using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
+  using Base::plan_, Base::sums_, Base::threads_, Base::Y_;
+  using typename Base::Tally;
+  using typename Base::Workspace;
+
   struct Measurement {
     double regularizer = 0, fit = 0, linear = 0;            // parts of the objective
     double distance_w = 0, distance_u = 0, distance_v = 0;  // squared
     double step_w = 0, step_u = 0, step_v = 0;              // squared
     double decrease = 0;
   };
-  enum class Phase : std::size_t { pass, factor, weight, count };
-
-  // Scratch of one thread: nine arrays of a tile.
-  struct Scratch {
-    explicit Scratch(Index size) {
-      for (auto& buffer : buffers) buffer = Buffer<T>(size);
-    }
-    std::array<Buffer<T>, 9> buffers;
+  struct Phase {
+    enum : std::size_t { pass, factor, weight, count };
   };
-
-  static TilePlan make_plan(Index samples, const std::vector<Layer<T>>& layers) {
-    Index width = 0, partial = 0, state = layers[0].in;
-    for (const Layer<T>& layer : layers) {
-      width = std::max({width, layer.in, layer.out});
-      partial = std::max(partial, layer.in * (layer.in + 2 * layer.out));
-      state += 2 * layer.out;
-    }
-    const auto bytes = static_cast<Index>(sizeof(T));
-    return {samples, width, bytes, partial * bytes, state * samples * bytes};
-  }
-
-  int threads_for(Index samples) const {
-    double flops = 0;
-    for (const Layer<T>& layer : layers_)
-      flops += 9.0 * static_cast<double>(samples * layer.in * layer.out);
-    constexpr double worth_a_team = 4e6;
-    return flops < worth_a_team ? 1 : team_of(options_.threads, plan_.chunks());
-  }
 
   // Is the fit of layer i final only in the pass below?
   bool is_late(std::size_t i) const { return layers_[i].skip && i > 0; }
-  const T* previous(std::size_t i) const { return i == 0 ? X_ : layers_[i - 1].V; }
   double alpha_u(std::size_t i) const {
     return i + 1 == layers_.size() && layers_[i].activation->is_identity() ? 0 : options_.alpha;
   }
-  void pack_weights(std::size_t i) {
-    const Layer<T>& l = layers_[i];
-    pack_left(l.out, l.in, l.W, l.in, Index(1), packed_.data());
-  }
-
   void prepare_pass(std::size_t i) {
     pack_weights(i);
     if (i + 1 < layers_.size()) {
@@ -195,56 +128,37 @@ template <class T> class ThreeSplitBCD final : public Scheme {
   // V_i and U_i of every sample, the sums for W_i, and what becomes final of layer i+1.
   void update_pass(std::size_t i, bool measure) {
     const bool top = i + 1 == layers_.size();
-    const Layer<T>& here = layers_[i];
-    const bool gram = i > 0 || !input_moments_ready_;
-    sums_.begin(here.out, here.in, gram, plan_.samples(), previous(i), threads_, reducer_);
-    if (!top && measure)
-      gradient_sums_.begin(layers_[i + 1].out, layers_[i + 1].in, false, plan_.samples(), here.V,
-                           threads_, reducer_);
-
-    std::atomic<const char*> failed{nullptr};
-    for_each_tile(
-        [&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
-          if (failed.load(std::memory_order_relaxed)) return;
-          const char* const block = update_tile(i, measure, chunk, tile, tally, scratch, panels);
-          if (block) failed.store(block, std::memory_order_relaxed);
+    Base::begin_weight_sums(i);
+    if (!top && measure) Base::begin_gradient_sums(i + 1);
+    const Tally tally = pass(
+        i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& workspace) -> const char* {
+          return update_tile(i, measure, chunk, tile, sums, workspace);
         });
-    if (const char* const block = failed.load())
-      throw NumericalError("the update is not finite", static_cast<int>(i) + 1, block);
-
-    const Tally tally = total_tally();
     Measurement& m = measurement_[i];
-    m.fit += tally[fit_here];
-    m.distance_v += tally[distance_v_here];
-    m.step_v = tally[step_v];
-    m.step_u = tally[step_u];
-    m.decrease += tally[decrease_v] + tally[decrease_u];
-    loss_value_ += tally[loss];
+    m.fit += tally[Sum::fit_here];
+    m.distance_v += tally[Sum::distance_v_here];
+    m.step_v = tally[Sum::step_v];
+    m.step_u = tally[Sum::step_u];
+    m.decrease += tally[Sum::decrease_v] + tally[Sum::decrease_u];
+    loss_value_ += tally[Sum::loss];
     if (!top) finish_above(i + 1, tally, measure);
 
-    sums_.reduce(threads_, reducer_);
-    if (i == 0 && gram) {
-      const Index in = here.in;
-      const Moments<T> moments = sums_.moments();
-      std::copy_n(moments.gram, in * in, input_moments_.data());
-      std::copy_n(moments.sum, in, input_moments_.data() + in * in);
-      input_moments_ready_ = true;
-    }
+    Base::reduce_weight_sums(i);
   }
 
   // What a pass over V_i has found out about layer i+1, now final.
   void finish_above(std::size_t above, const Tally& tally, bool measure) {
     Measurement& m = measurement_[above];
-    m.linear = tally[linear_above];
-    m.fit += tally[fit_above];
-    m.distance_u = tally[distance_u_above];
-    m.distance_v += tally[distance_v_above];
-    if (measure) m.distance_w = weight_distance(above);
+    m.linear = tally[Sum::linear_above];
+    m.fit += tally[Sum::fit_above];
+    m.distance_u = tally[Sum::distance_u_above];
+    m.distance_v += tally[Sum::distance_v_above];
+    if (measure) m.distance_w = weight_distance(above, options_.rho[above]);
   }
 
   // One tile of pass i; returns the block whose values are not finite, before they are written.
   const char* update_tile(std::size_t i, bool measure, Index chunk, Tile tile, Tally& tally,
-                          const Scratch& scratch, const Panels<T>& panels) {
+                          const Workspace& array) {
     const bool top = i + 1 == layers_.size(), late = is_late(i);
     const Layer<T>& here = layers_[i];
     const Index t = tile.size, size = t * here.out;
@@ -252,7 +166,6 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     const T* const v_below = previous(i) + tile.begin * here.in;
     T* const U = here.U + tile.begin * here.out;
     T* const V = here.V + tile.begin * here.out;
-    const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
     T *const sigma = array(0), *const s = array(1), *const v = array(2), *const step = array(3);
 
     // S = σ(U) [+ V_{i−1}]
@@ -263,15 +176,14 @@ template <class T> class ThreeSplitBCD final : public Scheme {
 
     if (top) {
       const T* const y = Y_ + tile.begin * here.out;
-      output_update(here.out, t, loss_, options_.loss_weight, y, s, V, gamma, alpha, array(4), v);
+      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
       if (!all_finite(size, v)) return "V";
       if (measure) {
-        const BlockStep moved =
-            output_step(here.out, t, loss_, options_.loss_weight, y, s, V, v, gamma);
-        tally[step_v] += moved.squared_step;
-        tally[decrease_v] += moved.decrease;
+        const BlockStep moved = output_step(here.out, t, loss_, loss_weight_, y, s, V, v, gamma);
+        tally[Sum::step_v] += moved.squared_step;
+        tally[Sum::decrease_v] += moved.decrease;
       }
-      tally[loss] += options_.loss_weight * loss_.value(here.out, t, v, y);
+      tally[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
     } else {
       const Layer<T>& above = layers_[i + 1];
       const Index size_above = t * above.out;
@@ -293,32 +205,32 @@ template <class T> class ThreeSplitBCD final : public Scheme {
         const T share = static_cast<T>(gamma_above / pull(i));
         for (Index k = 0; k < size; ++k) s[k] += share * (fit[k] - s[k]);
       }
-      hidden_.update(t, s, residual, v, panels.right.data());
+      hidden_.update(t, s, residual, v, array.panels.right.data());
       if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
-      tally[linear_above] += rho_above / 2 * sum_of_squares(size_above, residual);
+      tally[Sum::linear_above] += rho_above / 2 * sum_of_squares(size_above, residual);
       if (measure) {
         for (Index k = 0; k < size; ++k) step[k] = v[k] - V[k];
         const double squared = sum_of_squares(size, step);
-        hidden_.apply(t, step, left, panels.right.data());
-        tally[step_v] += squared;
-        tally[decrease_v] +=
+        hidden_.apply(t, step, left, array.panels.right.data());
+        tally[Sum::step_v] += squared;
+        tally[Sum::decrease_v] +=
             pull(i) / 2 * squared + rho_above / 2 * sum_of_squares(size_above, left);
-        gradient_sums_.add(chunk, t, residual, v, panels);
+        gradient_sums_.add(chunk, t, residual, v, array.panels);
       }
       if (above.skip) {
         for (Index k = 0; k < size_above; ++k) fit[k] -= v[k];
-        tally[fit_above] += gamma_above / 2 * sum_of_squares(size_above, fit);
+        tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, fit);
       }
       if (measure) {
-        tally[distance_u_above] += u_distance(i + 1, tile, fit, residual, left, right);
-        if (is_late(i + 1)) tally[distance_v_above] += late_distance(i + 1, tile, fit, step);
+        tally[Sum::distance_u_above] += u_distance(i + 1, tile, fit, residual, left, right);
+        if (is_late(i + 1)) tally[Sum::distance_v_above] += late_distance(i + 1, tile, fit, step);
       }
     }
 
     // U_i against its target V_i [− V_{i−1}], from P_i = W_i V_{i−1} + b_i
     T *const p = array(4), *const target = array(5), *const z = array(6), *const u = array(7),
              *const delta = array(8);
-    affine(here, t, packed_.data(), v_below, p, panels.right.data());
+    affine(here, t, packed_.data(), v_below, p, array.panels.right.data());
     std::copy_n(v, size, target);
     if (here.skip)
       for (Index k = 0; k < size; ++k) target[k] -= v_below[k];
@@ -327,20 +239,20 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     if (measure) {
       here.activation->difference(size, u, U, delta);
       const BlockStep moved = preactivation_step(size, target, p, U, u, sigma, delta, gamma, rho);
-      tally[step_u] += moved.squared_step;
-      tally[decrease_u] += moved.decrease;
+      tally[Sum::step_u] += moved.squared_step;
+      tally[Sum::decrease_u] += moved.decrease;
     }
     if (!late) {
       here.activation->value(size, u, z);
       for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
-      tally[fit_here] += gamma / 2 * sum_of_squares(size, z);
+      tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
       if (measure && top) {
         const T* const y = Y_ + tile.begin * here.out;
-        tally[distance_v_here] +=
-            loss_.squared_distance(here.out, t, v, y, z, gamma, options_.loss_weight);
+        tally[Sum::distance_v_here] +=
+            loss_.squared_distance(here.out, t, v, y, z, gamma, loss_weight_);
       } else if (measure) {
         // V_i was optimal for the old σ(U_i): its gradient is γ(σ(Uᵏ) − σ(Uᵏ⁺¹)).
-        tally[distance_v_here] += gamma * gamma * sum_of_squares(size, delta);
+        tally[Sum::distance_v_here] += gamma * gamma * sum_of_squares(size, delta);
       }
     } else if (measure && !top) {
       T* const carry =
@@ -351,7 +263,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     std::copy_n(v, size, V);
     std::copy_n(u, size, U);
     for (Index k = 0; k < size; ++k) p[k] = u[k] - p[k];
-    sums_.add(chunk, t, p, v_below, panels);
+    sums_.add(chunk, t, p, v_below, array.panels);
     return nullptr;
   }
 
@@ -364,7 +276,7 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     if (i + 1 == layers_.size()) {
       const T* const v = layer.V + tile.begin * layer.out;
       const T* const y = Y_ + tile.begin * layer.out;
-      return loss_.squared_distance(layer.out, tile.size, v, y, fit, gamma, options_.loss_weight);
+      return loss_.squared_distance(layer.out, tile.size, v, y, fit, gamma, loss_weight_);
     }
     const T* const carry = carry_.data() + tile.begin * layer.out;
     return gamma * gamma *
@@ -373,12 +285,8 @@ template <class T> class ThreeSplitBCD final : public Scheme {
 
   void weight_update(std::size_t i) {
     const Layer<T>& l = layers_[i];
-    Moments<T> moments = sums_.moments();
-    if (i == 0)
-      moments = {input_moments_.data(), input_moments_.data() + l.in * l.in, moments.shift};
     const BlockStep moved =
-        weight_.update(l.W, l.b, moments, sums_, total_samples_, options_.rho[i], options_.alpha,
-                       *l.regularizer, options_.inner, static_cast<int>(i) + 1, threads_);
+        Base::update_weights(i, options_.rho[i], options_.alpha, options_.inner);
     Measurement& m = measurement_[i];
     m.step_w = moved.squared_step;
     m.decrease += moved.decrease;
@@ -390,24 +298,23 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     const Layer<T>& l = layers_[0];
     // W_1 was the last block to move: if it was minimised exactly, its gradient is −αΔ.
     const bool inexact = std::isnan(l.regularizer->ridge());
-    if (measure && inexact)
-      gradient_sums_.begin(l.out, l.in, false, plan_.samples(), X_, threads_, reducer_);
-    for_each_tile(
-        [&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch, const Panels<T>& panels) {
-          const Index t = tile.size, size = t * l.out;
-          const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
-          T *const residual = array(0), *const fit = array(1);
-          residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, panels);
-          tally[linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
-          if (!measure) return;
-          tally[distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
-          if (inexact) gradient_sums_.add(chunk, t, residual, X_ + tile.begin * l.in, panels);
-        });
-    const Tally tally = total_tally();
+    if (measure && inexact) Base::begin_gradient_sums(0);
+    const Tally tally = pass(0, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
+      const Index t = tile.size, size = t * l.out;
+      T *const residual = array(0), *const fit = array(1);
+      residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, array.panels);
+      sums[Sum::linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
+      if (!measure) return;
+      sums[Sum::distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
+      if (inexact)
+        gradient_sums_.add(chunk, t, residual, previous(0) + tile.begin * l.in, array.panels);
+    });
     Measurement& m = measurement_[0];
-    m.linear = tally[linear_above];
-    m.distance_u = tally[distance_u_above];
-    if (measure) m.distance_w = inexact ? weight_distance(0) : square(options_.alpha) * m.step_w;
+    m.linear = tally[Sum::linear_above];
+    m.distance_u = tally[Sum::distance_u_above];
+    if (measure)
+      m.distance_w =
+          inexact ? weight_distance(0, options_.rho[0]) : square(options_.alpha) * m.step_w;
   }
 
   // Everything about layer i at the state as it is.
@@ -416,46 +323,42 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     const Layer<T>& here = layers_[i];
     pack_weights(i);
     if (!top) hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
-    gradient_sums_.begin(here.out, here.in, false, plan_.samples(), previous(i), threads_,
-                         reducer_);
-    for_each_tile([&](Index chunk, Tile tile, Tally& tally, const Scratch& scratch,
-                      const Panels<T>& panels) {
+    Base::begin_gradient_sums(i);
+    const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * here.out;
       const T* const v = here.V + tile.begin * here.out;
-      const auto array = [&](std::size_t k) { return scratch.buffers[k].data(); };
       T *const residual = array(0), *const fit = array(1);
-      residual_and_fit(i, tile, packed_.data(), residual, fit, panels);
-      tally[fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
-      tally[linear_above] += options_.rho[i] / 2 * sum_of_squares(size, residual);
-      tally[distance_u_above] += u_distance(i, tile, fit, residual, array(2), array(3));
-      gradient_sums_.add(chunk, t, residual, previous(i) + tile.begin * here.in, panels);
+      residual_and_fit(i, tile, packed_.data(), residual, fit, array.panels);
+      sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
+      sums[Sum::linear_above] += options_.rho[i] / 2 * sum_of_squares(size, residual);
+      sums[Sum::distance_u_above] += u_distance(i, tile, fit, residual, array(2), array(3));
+      gradient_sums_.add(chunk, t, residual, previous(i) + tile.begin * here.in, array.panels);
       if (top) {
         const T* const y = Y_ + tile.begin * here.out;
-        tally[loss] += options_.loss_weight * loss_.value(here.out, t, v, y);
-        tally[distance_v_here] +=
-            loss_.squared_distance(here.out, t, v, y, fit, options_.gamma[i], options_.loss_weight);
+        sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
+        sums[Sum::distance_v_here] +=
+            loss_.squared_distance(here.out, t, v, y, fit, options_.gamma[i], loss_weight_);
       } else {
         // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
         T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
-        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, panels);
-        hidden_.apply_transposed(t, above, pulled, panels.right.data());
+        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, array.panels);
+        hidden_.apply_transposed(t, above, pulled, array.panels.right.data());
         const double gamma = options_.gamma[i], rho = options_.rho[i + 1];
         const double gamma_above = layers_[i + 1].skip ? options_.gamma[i + 1] : 0;
-        tally[distance_v_here] += sum(size, [&](Index k) {
+        sums[Sum::distance_v_here] += sum(size, [&](Index k) {
           return square(gamma * fit[k] - rho * pulled[k] -
                         (gamma_above > 0 ? gamma_above * fit_above_[k] : 0));
         });
       }
     });
-    const Tally tally = total_tally();
     Measurement& m = measurement_[i];
-    m.fit = tally[fit_here];
-    m.linear = tally[linear_above];
-    m.distance_u = tally[distance_u_above];
-    m.distance_v = tally[distance_v_here];
-    m.distance_w = weight_distance(i);
+    m.fit = tally[Sum::fit_here];
+    m.linear = tally[Sum::linear_above];
+    m.distance_u = tally[Sum::distance_u_above];
+    m.distance_v = tally[Sum::distance_v_here];
+    m.distance_w = weight_distance(i, options_.rho[i]);
     m.regularizer = here.regularizer->value(here.out, here.in, here.W);
-    loss_value_ += tally[loss];
+    loss_value_ += tally[Sum::loss];
   }
 
   // residual ← U_i − b_i1ᵀ − W_i V_{i−1};  fit (unless null) ← V_i [− V_{i−1}] − σ(U_i)
@@ -484,44 +387,6 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     l.activation->derivative(size, u, Side::right, right);
     return preactivation_distance(size, fit, residual, left, right, options_.gamma[i],
                                   options_.rho[i]);
-  }
-
-  // dist²(0, ∂_{(W_i, b_i)} f) from the sums of E_i V_{i−1}ᵀ.
-  double weight_distance(std::size_t i) {
-    const Layer<T>& l = layers_[i];
-    gradient_sums_.reduce(threads_, reducer_);
-    const double rho = options_.rho[i];
-    for (Index r = 0; r < l.out; ++r)
-      for (Index j = 0; j < l.in; ++j)
-        gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
-    double squared = l.regularizer->squared_distance(l.out, l.in, l.W, gradient_.data());
-    if (l.b) squared += square(rho) * sum_of_squares(l.out, gradient_sums_.sum_r());
-    return squared;
-  }
-
-  template <class Body> void for_each_tile(Body&& body) {
-    parallel_for(plan_.chunks(), threads_, [&](Index chunk, int thread) {
-      Tally& tally = tallies_.data()[chunk];
-      tally = {};
-      const Scratch& scratch = scratch_[static_cast<std::size_t>(thread)];
-      const Panels<T>& panels = panels_[static_cast<std::size_t>(thread)];
-      plan_.for_each_tile(chunk, [&](Tile tile) { body(chunk, tile, tally, scratch, panels); });
-    });
-  }
-
-  Tally total_tally() {
-    Tally total{};
-    for (Index chunk = 0; chunk < plan_.chunks(); ++chunk)
-      for (std::size_t k = 0; k < total.size(); ++k) total[k] += tallies_.data()[chunk][k];
-    reducer_.add(total.data(), static_cast<Index>(total.size()));
-    return total;
-  }
-
-  template <class Body> void timed(Phase phase, Body&& body) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    seconds_[static_cast<std::size_t>(phase)] += elapsed.count();
   }
 
   void name_report() {
@@ -562,36 +427,19 @@ template <class T> class ThreeSplitBCD final : public Scheme {
     }
     r.subgradient_distance = measured ? std::sqrt(squared_distance) : unmeasured;
     r.decrease = measured && swept ? decrease : unmeasured;
-    for (std::size_t k = 0; k < seconds_.size(); ++k) r.seconds[k].second = seconds_[k];
+    clock_.report(r.seconds);
     if (!std::isfinite(r.objective))
       throw NumericalError("the objective is not finite", static_cast<int>(N), "V");
     return r;
   }
 
-  std::vector<Layer<T>> layers_;
-  const T* X_;
-  const T* Y_;
-  const Loss<T>& loss_;
   Options options_;
-  Reducer& reducer_;
-  TilePlan plan_;
-  int threads_;
-  double total_samples_ = 0;  // over all processes
-
-  SampleSums<T> sums_, gradient_sums_;  // of the weight update; of the gradient of the weights
-  Buffer<T> input_moments_;             // of X, once
-  bool input_moments_ready_ = false;
-  WeightBlock<T> weight_;
   HiddenBlock<T> hidden_;
-  Buffer<T> packed_, gradient_, carry_;
-  Buffer<Tally> tallies_;
-  std::vector<Panels<T>> panels_;  // one per thread
-  std::vector<Scratch> scratch_;   // one per thread
-
+  Buffer<T> carry_;
   std::vector<Measurement> measurement_;
   double loss_value_ = 0;
   Report report_;
-  std::array<double, static_cast<std::size_t>(Phase::count)> seconds_{};
+  PhaseClock<Phase::count> clock_;
 };
 
 }  // namespace amcore

@@ -1,0 +1,238 @@
+// What the schemes share: the layers of a problem, passes over all samples in tiles, the weight
+// block on the sums of a pass, the forward pass.
+//
+// A pass gives every chunk of samples to one thread, tile by tile, with scratch of that thread; the
+// scheme's sums over samples (a Tally of float64 numbers) are kept by chunk and added in a fixed
+// order, so that no bit depends on the number of threads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+
+#include "amcore/block/weight.hpp"
+#include "amcore/scheme/forward.hpp"
+
+namespace amcore {
+
+// Network, data and loss; arrays belong to the caller.
+template <class T> struct Problem {
+  Index samples;
+  const T* X;
+  const T* Y;
+  std::vector<Layer<T>> layers;
+  const Loss<T>& loss;
+  double loss_weight;  // c
+};
+
+struct Execution {
+  int threads;  // 0: as many as the runtime gives
+  Reducer& reducer;
+};
+
+// Wall time by phase.
+template <std::size_t Phases> class PhaseClock {
+ public:
+  void reset() { seconds_ = {}; }
+  template <class Body> void time(std::size_t phase, Body&& body) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    seconds_[phase] += elapsed.count();
+  }
+  void report(Named& seconds) const {
+    for (std::size_t k = 0; k < Phases; ++k) seconds[k].second = seconds_[k];
+  }
+
+ private:
+  std::array<double, Phases> seconds_{};
+};
+
+template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
+ public:
+  void forward() override {
+    for (std::size_t i = 0; i < depth(); ++i) {
+      pack_weights(i);
+      pass(i, [&](Index, Tile tile, Tally&, const Workspace& workspace) {
+        forward_tile(layers_[i], tile, previous(i), packed_.data(), workspace.panels.right.data());
+      });
+      const Index size = layers_[i].out * plan_.samples();
+      if ((layers_[i].U && !all_finite(size, layers_[i].U)) ||
+          (layers_[i].V && !all_finite(size, layers_[i].V)))
+        throw NumericalError("the forward pass is not finite", static_cast<int>(i) + 1, "V");
+    }
+  }
+
+ protected:
+  using Tally = std::array<double, Sums>;
+
+  // Of one thread: panels for products, and arrays as large as the widest layer's tile.
+  struct Workspace {
+    Panels<T> panels;
+    std::vector<Buffer<T>> arrays;
+    T* operator()(std::size_t k) const { return arrays[k].data(); }
+  };
+
+  // `arrays`: of a workspace; `flops`: of a sweep, per sample and weight.
+  LayeredScheme(const Problem<T>& problem, const Execution& execution, std::size_t arrays,
+                double flops)
+      : layers_(problem.layers),
+        X_(problem.X),
+        Y_(problem.Y),
+        loss_(problem.loss),
+        loss_weight_(problem.loss_weight),
+        reducer_(execution.reducer),
+        plan_(make_plan(problem.samples, layers_)),
+        threads_(threads_for(problem.samples, flops, execution.threads)) {
+    Index width = 0, out = 0, in = 0;
+    bool proximal = false;
+    for (const Layer<T>& layer : layers_) {
+      width = std::max({width, layer.in, layer.out});
+      out = std::max(out, layer.out);
+      in = std::max(in, layer.in);
+      proximal = proximal || std::isnan(layer.regularizer->ridge());
+    }
+    sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
+    gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
+    input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
+    weight_ = WeightBlock<T>(out, in, proximal);
+    packed_ = Buffer<T>(left_panels_size<T>(out, in));
+    gradient_ = Buffer<T>(out * in);
+    tallies_ = Buffer<PaddedTally>(plan_.chunks());
+    for (int thread = 0; thread < threads_; ++thread) {
+      Workspace& workspace = workspaces_.emplace_back();
+      workspace.panels = Panels<T>(width, plan_.tile());
+      for (std::size_t k = 0; k < arrays; ++k) workspace.arrays.emplace_back(width * plan_.tile());
+    }
+    double total = static_cast<double>(problem.samples);
+    reducer_.add(&total, 1);
+    total_samples_ = total;
+  }
+
+  std::size_t depth() const { return layers_.size(); }
+  const T* previous(std::size_t i) const { return i == 0 ? X_ : layers_[i - 1].V; }
+  void pack_weights(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    pack_left(l.out, l.in, l.W, l.in, Index(1), packed_.data());
+  }
+
+  // body(chunk, tile, tally, workspace) over all samples; the sums of its tallies over all
+  // processes. A body that returns the block whose new values are not finite (else null), before it
+  // writes them, ends the pass with an error.
+  template <class Body> Tally pass(std::size_t i, Body&& body) {
+    std::atomic<const char*> failed{nullptr};
+    parallel_for(plan_.chunks(), threads_, [&](Index chunk, int thread) {
+      Tally& tally = tallies_.data()[chunk].tally;
+      tally = {};
+      const Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
+      plan_.for_each_tile(chunk, [&](Tile tile) {
+        if constexpr (std::is_void_v<decltype(body(chunk, tile, tally, workspace))>) {
+          body(chunk, tile, tally, workspace);
+        } else {
+          if (failed.load(std::memory_order_relaxed)) return;
+          const char* const block = body(chunk, tile, tally, workspace);
+          if (block) failed.store(block, std::memory_order_relaxed);
+        }
+      });
+    });
+    if (const char* const block = failed.load())
+      throw NumericalError("the update is not finite", static_cast<int>(i) + 1, block);
+    Tally total{};
+    for (Index chunk = 0; chunk < plan_.chunks(); ++chunk)
+      for (std::size_t k = 0; k < Sums; ++k) total[k] += tallies_.data()[chunk].tally[k];
+    reducer_.add(total.data(), static_cast<Index>(Sums));
+    return total;
+  }
+
+  // Start the sums over samples for the weights of layer i. The Gram matrix of the input never
+  // changes: it is summed once.
+  void begin_weight_sums(std::size_t i) {
+    sums_.begin(layers_[i].out, layers_[i].in, i > 0 || !input_moments_ready_, plan_.samples(),
+                previous(i), threads_, reducer_);
+  }
+  void begin_gradient_sums(std::size_t i) {
+    gradient_sums_.begin(layers_[i].out, layers_[i].in, false, plan_.samples(), previous(i),
+                         threads_, reducer_);
+  }
+  void reduce_weight_sums(std::size_t i) {
+    sums_.reduce(threads_, reducer_);
+    if (i > 0 || input_moments_ready_) return;
+    const Index in = layers_[0].in;
+    const Moments<T> moments = sums_.moments();
+    std::copy_n(moments.gram, in * in, input_moments_.data());
+    std::copy_n(moments.sum, in, input_moments_.data() + in * in);
+    input_moments_ready_ = true;
+  }
+  Moments<T> moments(std::size_t i) const {
+    if (i > 0) return sums_.moments();
+    const Index in = layers_[0].in;
+    return {input_moments_.data(), input_moments_.data() + in * in, sums_.shift()};
+  }
+
+  // (W_i, b_i) ← argmin r + ρ/2‖R − ΔW V_{i−1} − Δb‖² + α/2‖Δ‖², R having gone into the sums.
+  BlockStep update_weights(std::size_t i, double rho, double alpha, const InnerLoop& inner) {
+    const Layer<T>& l = layers_[i];
+    return weight_.update(l.W, l.b, moments(i), sums_, total_samples_, rho, alpha, *l.regularizer,
+                          inner, static_cast<int>(i) + 1, threads_);
+  }
+
+  // dist²(0, ∂_{(W_i, b_i)} f) where f = r − ρ⟨W V + b, R⟩ + …, R having gone into the gradient
+  // sums.
+  double weight_distance(std::size_t i, double rho) {
+    const Layer<T>& l = layers_[i];
+    gradient_sums_.reduce(threads_, reducer_);
+    for (Index r = 0; r < l.out; ++r)
+      for (Index j = 0; j < l.in; ++j)
+        gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
+    double squared = l.regularizer->squared_distance(l.out, l.in, l.W, gradient_.data());
+    if (l.b) squared += square(rho) * sum_of_squares(l.out, gradient_sums_.sum_r());
+    return squared;
+  }
+
+  const std::vector<Layer<T>> layers_;
+  const T* const X_;
+  const T* const Y_;
+  const Loss<T>& loss_;
+  const double loss_weight_;
+  Reducer& reducer_;
+  const TilePlan plan_;
+  const int threads_;
+  double total_samples_ = 0;  // over all processes
+
+  SampleSums<T> sums_, gradient_sums_;  // of the weight update; of the gradient of the weights
+  Buffer<T> packed_;                    // weights of one layer, for products with them
+
+ private:
+  struct alignas(64) PaddedTally {
+    Tally tally;
+  };
+
+  static TilePlan make_plan(Index samples, const std::vector<Layer<T>>& layers) {
+    Index width = 0, partial = 0, state = layers[0].in;
+    for (const Layer<T>& layer : layers) {
+      width = std::max({width, layer.in, layer.out});
+      partial = std::max(partial, layer.in * (layer.in + 2 * layer.out));
+      state += 2 * layer.out;
+    }
+    const auto bytes = static_cast<Index>(sizeof(T));
+    return {samples, width, bytes, partial * bytes, state * samples * bytes};
+  }
+
+  int threads_for(Index samples, double flops, int threads) const {
+    double weights = 0;
+    for (const Layer<T>& layer : layers_)
+      weights += static_cast<double>(layer.in) * static_cast<double>(layer.out);
+    constexpr double worth_a_team = 4e6;
+    const double total = flops * static_cast<double>(samples) * weights;
+    return total < worth_a_team ? 1 : team_of(threads, plan_.chunks());
+  }
+
+  WeightBlock<T> weight_;
+  Buffer<T> input_moments_;  // of X, once
+  bool input_moments_ready_ = false;
+  Buffer<T> gradient_;
+  Buffer<PaddedTally> tallies_;
+  std::vector<Workspace> workspaces_;  // one per thread
+};
+
+}  // namespace amcore

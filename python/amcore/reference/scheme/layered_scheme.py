@@ -1,0 +1,184 @@
+"""What the schemes share: the layers of a problem, sweeps and measurements, sums over processes."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from amcore.errors import NumericalError
+from amcore.reference.operator import Activation, Array, Loss, Regularizer
+from amcore.reference.scheme.report import Report
+
+
+class Layer:
+    """One layer: its arrays by name (`layer.W`, None if absent), updated in place, and its terms.
+
+    The arrays are W (out, in), b (out,), U, V, Lambda, V_old (n, out), W_old and b_old.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        activation: Activation,
+        skip: bool,
+        regularizer: Regularizer,
+    ) -> None:
+        self.arrays, self.activation = arrays, activation
+        self.skip, self.regularizer = skip, regularizer
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("W", "b", "U", "V", "Lambda", "W_old", "b_old", "V_old"):
+            return self.arrays.get(name)
+        raise AttributeError(name)
+
+    def linear(self, V: Array) -> Array:
+        """V Wᵀ + b for the layer's input V."""
+        product: Array = V @ self.W.T if self.b is None else V @ self.W.T + self.b
+        return product
+
+
+class LayeredScheme(ABC):
+    """Sweeps and measurements of a state of layers that it does not own.
+
+    A scheme defines `_update`, one sweep; `_parts`, the terms of the objective; `_distance`,
+    dist(0, ∂f) by blocks.
+    """
+
+    def __init__(
+        self,
+        X: Array,
+        Y: Array,
+        layers: Sequence[Mapping[str, Array]],
+        activations: Sequence[Activation],
+        skip: Sequence[bool],
+        loss: Loss,
+        loss_weight: float,
+        weight_regularizers: Sequence[Regularizer],
+        num_threads: int = 0,
+        reducer: Callable[[Array], None] | None = None,
+    ) -> None:
+        self.X, self.Y, self.loss, self.loss_weight = X, Y, loss, loss_weight
+        terms = zip(layers, activations, skip, weight_regularizers, strict=True)
+        self.layers = [Layer(*term) for term in terms]
+        self.reducer = reducer
+        self.objective = math.nan
+
+    def forward(self) -> None:
+        """U_i = V_{i−1} W_iᵀ + b_i, V_i = [V_{i−1}] + σ_i(U_i), as far as there are U_i and V_i."""
+        V = self.X
+        for layer in self.layers:
+            U = layer.linear(V)
+            value = layer.activation.value(U)
+            if layer.U is not None:
+                layer.U[...] = U
+            if layer.V is not None:
+                layer.V[...] = V + value if layer.skip else value
+            V = layer.V
+
+    def measure(self) -> Report:
+        """Objective, its parts and dist(0, ∂f) at the current state."""
+        start = perf_counter()
+        with np.errstate(all="ignore"):
+            parts = self._parts()
+            self.objective = sum(parts.values())
+            middle = perf_counter()
+            distance = self._distance()
+        seconds = {"objective": middle - start, "distance": perf_counter() - middle}
+        return Report(self.objective, parts=parts, distance=distance, seconds=seconds)
+
+    def sweep(self, measure: bool) -> Report:
+        """One sweep; distances, step norms and the accurate decrease only if `measure`."""
+        before = self.objective
+        if math.isnan(before):
+            before = sum(self._parts().values())
+        start = perf_counter()
+        with np.errstate(all="ignore"):
+            decrease, step_norm = self._update()
+            middle = perf_counter()
+            parts = self._parts()
+            self.objective = sum(parts.values())
+            end = perf_counter()
+            seconds = {"update": middle - start, "objective": end - middle}
+            if not measure:
+                return Report(self.objective, before - self.objective, parts=parts, seconds=seconds)
+            distance = self._distance()
+        seconds["distance"] = perf_counter() - end
+        return Report(self.objective, decrease, parts, distance, step_norm, seconds)
+
+    @abstractmethod
+    def _update(self) -> tuple[float, dict[str, float]]:
+        """One sweep: its decrease, accurate relative to the steps, and ‖Δ‖ by blocks."""
+
+    @abstractmethod
+    def _parts(self) -> dict[str, float]:
+        """Terms of the objective, summed over all processes."""
+
+    @abstractmethod
+    def _distance(self) -> dict[str, float]:
+        """dist(0, ∂f) by blocks."""
+
+    def _input(self, i: int) -> Array:
+        """V_{i−1}, the input of layer i counted from 0."""
+        V: Array = self.X if i == 0 else self.layers[i - 1].V
+        return V
+
+    def _write(self, target: Array, new: Array, i: int, block: str) -> None:
+        """Write a block, if its new value is finite."""
+        if not np.isfinite(new).all():
+            raise NumericalError("a non-finite value appeared", layer=i + 1, block=block)
+        target[...] = new
+
+    def _total_array(self, array: Array) -> Array:
+        """Sum of an array over all processes."""
+        if self.reducer is None:
+            return array
+        flat = np.ascontiguousarray(array).reshape(-1).copy()
+        self.reducer(flat)
+        return flat.reshape(array.shape)
+
+    def _total(self, number: float) -> float:
+        return float(self._total_array(np.array([number]))[0])
+
+    def _norm(self, array: Array) -> float:
+        return math.sqrt(self._total(square(array)))
+
+    def _weight_distance(self, i: int, gradient: Array, bias_gradient: Array) -> float:
+        """dist(0, ∂_{(W_i, b_i)} f) from the gradients of the smooth terms over all processes."""
+        layer = self.layers[i]
+        parts = [layer.regularizer.subgradient_distance(layer.W, gradient)]
+        if layer.b is not None:
+            parts.append(math.sqrt(square(bias_gradient)))
+        return math.hypot(*parts)
+
+
+def square(array: Array) -> float:
+    """‖array‖², summed in float64."""
+    return float(np.sum(np.square(array, dtype=np.float64)))
+
+
+def square_difference(a: Array, b: Array, center: Array) -> float:
+    """Return ‖a − center‖² − ‖b − center‖², as a product of differences."""
+    return float(np.sum((a - b) * ((a - center) + (b - center)), dtype=np.float64))
+
+
+def weight_step(layer: Layer, W: Array, b: Array | None) -> float:
+    """‖(W_i, b_i) − (W, b)‖."""
+    total = square(layer.W - W)
+    if b is not None:
+        total += square(layer.b - b)
+    return math.sqrt(total)
+
+
+def kink_distance(left: Array, right: Array) -> Array:
+    """Distance of 0 to the limiting subdifferential of a function of one variable.
+
+    A convex kink has the interval [left, right], a concave one the two one-sided derivatives.
+    """
+    convex = np.maximum(0, np.maximum(left, -right))
+    concave = np.minimum(np.abs(left), np.abs(right))
+    return np.where(left <= right, convex, concave)
