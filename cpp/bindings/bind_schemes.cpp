@@ -1,7 +1,10 @@
 #include <pybind11/stl.h>
 
+#include <atomic>
+#include <chrono>
 #include <map>
 
+#include "amcore/scheme/solve_many.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"
@@ -192,6 +195,79 @@ py::dict to_dict(const Named& named) {
   return dict;
 }
 
+// The columns of a history by the names of a trace.
+py::dict columns(const History& history) {
+  py::dict named;
+  if (history.rows == 0) return named;
+  const auto width = static_cast<Index>(history.numbers.size()) / history.rows;
+  Index column = 0;
+  const auto add = [&](const std::string& name) {
+    py::array_t<double> values(history.rows);
+    double* const to = values.mutable_data();
+    for (Index row = 0; row < history.rows; ++row)
+      to[row] = history.numbers[static_cast<std::size_t>(row * width + column)];
+    named[py::str(name)] = values;
+    ++column;
+  };
+  for (const char* name : {"time", "objective", "subgradient_distance", "decrease"}) add(name);
+  const Report& r = *history.report;
+  const std::pair<const char*, const Named*> families[] = {{"parts/", &r.parts},
+                                                           {"distance/", &r.distance},
+                                                           {"step_norm/", &r.step_norm},
+                                                           {"seconds/", &r.seconds}};
+  for (const auto& [family, names] : families)
+    for (const auto& [name, value] : *names) add(family + name);
+  return named;
+}
+
+// Of every run: its history by columns, and the error that ended it or None.
+py::list solve_many(const std::vector<Engine*>& engines, Index sweeps, double tolerance,
+                    Index measure_every, int threads) {
+  nonnegative(tolerance, "tol");
+  if (sweeps < 0 || measure_every < 1)
+    throw py::value_error("max_iter must be at least 0 and measure_every at least 1");
+  std::vector<Scheme*> schemes;
+  for (Engine* const engine : engines) {
+    Scheme* const scheme = &engine->scheme();
+    if (std::find(schemes.begin(), schemes.end(), scheme) != schemes.end())
+      throw py::value_error("an engine is given twice");
+    schemes.push_back(scheme);
+  }
+  std::vector<History> histories(engines.size());
+  std::atomic<bool> stop{false};
+  auto asked = std::chrono::steady_clock::now();
+  {
+    const py::gil_scoped_release release;
+    // Signals are Python's to handle, on the thread that called; looking for them costs the lock.
+    const auto interrupted = [&](int thread) {
+      const auto now = std::chrono::steady_clock::now();
+      if (thread == 0 && now - asked > std::chrono::milliseconds(50)) {
+        asked = now;
+        const py::gil_scoped_acquire gil;
+        if (PyErr_CheckSignals() != 0) {
+          PyErr_Clear();
+          stop = true;
+        }
+      }
+      return stop.load(std::memory_order_relaxed);
+    };
+    solve_many(schemes, {sweeps, tolerance, measure_every}, threads, histories, interrupted);
+  }
+  py::list runs;
+  for (const History& history : histories) {
+    py::object error = py::none();
+    if (history.error) {
+      try {
+        std::rethrow_exception(history.error);
+      } catch (const NumericalError& caught) {
+        error = numerical_error(caught);
+      }
+    }
+    runs.append(py::make_tuple(columns(history), error));
+  }
+  return runs;
+}
+
 void forward(const py::array& X,
              const std::vector<std::tuple<py::array, std::optional<py::array>>>& weights,
              const std::vector<Operator<Activation>>& activations, const std::vector<bool>& skip,
@@ -269,6 +345,8 @@ void bind_schemes(py::module_& m) {
   m.def("three_split_bcd", &three_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("rho"),
         py::arg("alpha"), py::arg("inner_tol") = InnerLoop{}.tolerance,
         py::arg("inner_iters") = InnerLoop{}.iterations);
+  m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
+        py::arg("measure_every"), py::arg("num_threads"));
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),
         py::arg("skip"), py::arg("out"), py::arg("num_threads"));
 }

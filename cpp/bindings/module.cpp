@@ -4,6 +4,15 @@
 
 namespace py = pybind11;
 
+py::object amcore::bindings::numerical_error(const NumericalError& error) {
+  using namespace py::literals;
+  const py::object condition =
+      std::isnan(error.condition) ? py::object(py::none()) : py::float_(error.condition);
+  return py::module_::import("amcore.errors")
+      .attr("NumericalError")(error.what(), "layer"_a = error.layer, "block"_a = error.block,
+                              "condition"_a = condition);
+}
+
 PYBIND11_MODULE(AMCORE_MODULE_NAME, m) {
   m.attr("__isa__") = AMCORE_ISA_NAME;
   m.def("max_threads", &amcore::max_threads);
@@ -12,13 +21,8 @@ PYBIND11_MODULE(AMCORE_MODULE_NAME, m) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const amcore::NumericalError& error) {
-      const py::object type = py::module_::import("amcore.errors").attr("NumericalError");
-      using namespace py::literals;
-      const py::object raised =
-          type(error.what(), "layer"_a = error.layer, "block"_a = error.block,
-               "condition"_a = std::isnan(error.condition) ? py::object(py::none())
-                                                           : py::float_(error.condition));
-      PyErr_SetObject(type.ptr(), raised.ptr());
+      const py::object raised = amcore::bindings::numerical_error(error);
+      PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(raised.ptr())), raised.ptr());
     }
   });
   amcore::bindings::bind_operators(m);

@@ -32,6 +32,7 @@ from amcore.network import Network  # noqa: E402
 from amcore.problem import Problem  # noqa: E402
 from amcore.schemes import ThreeSplitBCD  # noqa: E402
 from amcore.solve import Solution, iterate, solve  # noqa: E402
+from amcore.solve_many import solve_many  # noqa: E402
 from amcore.state import State  # noqa: E402
 from amcore.trace import Trace  # noqa: E402
 
@@ -59,6 +60,7 @@ __all__ = [
     "regularizers",
     "show_config",
     "solve",
+    "solve_many",
 ]
 
 __version__ = _version("amcore")

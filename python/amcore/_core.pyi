@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from amcore.errors import NumericalError
+
 Array: TypeAlias = npt.NDArray[Any]
 
 __isa__: str
@@ -79,6 +81,9 @@ def three_split_bcd(
     inner_tol: float = ...,
     inner_iters: int = ...,
 ) -> Engine: ...
+def solve_many(
+    engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
+) -> list[tuple[dict[str, Array], NumericalError | None]]: ...
 def forward(
     X: Array,
     weights: Sequence[tuple[Array, Array | None]],

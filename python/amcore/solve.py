@@ -144,9 +144,12 @@ class Solution(_Fit):
     stop_reason : str
         ``"max_iter"``, ``"tol"``, ``"interrupted"``, ``"failed"`` (in a `NumericalError`),
         ``"closed"`` (an iteration left early) or the name of the callback that stopped the run.
+    error : NumericalError or None
+        What ended a run that failed.
     """
 
     stop_reason: str
+    error: NumericalError | None = None
 
     def __repr__(self) -> str:
         return f"<Solution: {self.scheme}, {self.trace!r}, stopped by {self.stop_reason}>"
@@ -226,7 +229,7 @@ def solve(
     True
     """
     given = [ProgressTable(), *callbacks] if _checks.integer("verbose", verbose, 0) else callbacks
-    run = _Run(
+    run = Run(
         problem,
         scheme,
         max_iter=max_iter,
@@ -282,7 +285,7 @@ def iterate(
     NumericalError
         As for `solve`.
     """
-    return _Run(
+    return Run(
         problem,
         scheme,
         max_iter=max_iter,
@@ -298,7 +301,7 @@ def iterate(
     ).steps()
 
 
-class _Run:
+class Run:
     """Checked arguments and the loop over sweeps."""
 
     def __init__(
@@ -346,11 +349,12 @@ class _Run:
         self.state = State({})
         self.trace = Trace(dtype=self.dtype, distance_is_bound=scheme.distance_is_bound(problem))
         self.stop_reason = ""
+        self.error: NumericalError | None = None
 
     def steps(self, interrupt: _DeferredInterrupt | None = None) -> Iterator[Step]:
         """Sweep until something stops the run; a step is yielded after every sweep."""
         try:
-            engine = self._engine()
+            engine = self.engine()
             with _DeferredInterrupt():
                 begin = perf_counter()
                 if not self.continues:
@@ -367,9 +371,7 @@ class _Run:
                 self._decide(step, self._notify("step", step), interrupt)
                 yield step
         except NumericalError as error:
-            self.stop_reason = "failed"
-            error.sweep = self.trace.objective.size
-            error.solution = self.solution()
+            self.fail(error)
             raise
         finally:
             self.stop_reason = self.stop_reason or "closed"
@@ -385,7 +387,14 @@ class _Run:
             self.backend,
             self.num_threads,
             self.stop_reason,
+            self.error,
         )
+
+    def fail(self, error: NumericalError) -> None:
+        """End the run in an error, which gets to know where."""
+        self.stop_reason, self.error = "failed", error
+        error.sweep = self.trace.objective.size
+        error.solution = self.solution()
 
     def _checked_start(self, init: Any, seed: Any) -> tuple[dict[str, Array], bool]:
         """Return the arrays to start from, and whether they are a whole state."""
@@ -434,7 +443,7 @@ class _Run:
             if not math.isfinite(regularizer.value(W)):
                 raise ValueError(f"init W{i + 1}: expected weights in the set of {regularizer}")
 
-    def _engine(self) -> Engine:
+    def engine(self) -> Engine:
         """Allocate the state and build the engine on it."""
         shapes = self.scheme.variables(self.problem)
         arrays = {name: np.zeros(shape, self.dtype) for name, shape in shapes.items()}

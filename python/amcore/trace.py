@@ -222,6 +222,33 @@ class Trace:
             for name, column in columns.items():
                 column.append(entries.get(name, math.nan))
 
+    def set_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Set all records at once.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray
+            ``"objective"``, ``"subgradient_distance"``, ``"decrease"`` and ``"time"``, and those of
+            the families by names such as ``"parts/loss"``; all of shape (K + 1,). Other names are
+            left alone.
+
+        Raises
+        ------
+        ValueError
+            If a column is no vector of numbers as long as the objective.
+        """
+        count = columns["objective"].size
+
+        def column(name: str) -> _Column:
+            return _Column(_vector(name, columns[name], count, "as many as objective"))
+
+        self._scalars = {name: column(name) for name in _SCALARS}
+        self._families = {family: {} for family in _FAMILIES}
+        for key in columns:
+            family, _, name = key.partition("/")
+            if family in self._families and name:
+                self._families[family][name] = column(key)
+
     def mark(self, text: str) -> None:
         """Note an event at the latest sweep."""
         self.marks.append((len(self), str(text)))
@@ -412,16 +439,7 @@ class Trace:
             distance_is_bound=bool(arrays["distance_is_bound"]),
             accurate_decrease=bool(arrays["accurate_decrease"]),
         )
-        count = arrays["objective"].size
-
-        def column(name: str) -> _Column:
-            return _Column(_vector(name, arrays[name], count, "as many as objective"))
-
-        trace._scalars = {name: column(name) for name in _SCALARS}
-        for key in arrays:
-            family, _, name = key.partition("/")
-            if family in trace._families and name:
-                trace._families[family][name] = column(key)
+        trace.set_columns(arrays)
         sweeps, texts = arrays["marks/sweep"].tolist(), arrays["marks/text"].tolist()
         trace.marks = [(int(sweep), str(text)) for sweep, text in zip(sweeps, texts, strict=True)]
         return trace

@@ -45,6 +45,7 @@ NAMES = {
     "regularizers",
     "show_config",
     "solve",
+    "solve_many",
 }
 SIGNATURES = {
     "Network": "widths activation='relu' output_activation='identity' skip=False bias=True",

@@ -1,0 +1,131 @@
+"""Many independent runs at once, without Python between their sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import numpy as np
+
+from amcore import _checks, _core
+from amcore.problem import Problem
+from amcore.schemes import Scheme
+from amcore.solve import Run, Solution
+from amcore.state import State
+
+__all__ = ["solve_many"]
+
+
+def solve_many(
+    problems: Problem | Iterable[Problem],
+    schemes: Scheme | Iterable[Scheme],
+    *,
+    max_iter: int = 100,
+    tol: float = 0.0,
+    init: Any = "he",
+    seed: Any = 0,
+    measure_every: int = 1,
+    num_threads: int | None = None,
+    dtype: Any = None,
+) -> list[Solution]:
+    """Solve many problems, or one from many starts or by many schemes, one per thread at a time.
+
+    The compiled core runs all sweeps. Every run gives the same bits as `solve`. Ctrl-C ends all
+    runs after their current sweep.
+
+    Parameters
+    ----------
+    problems : Problem or iterable of Problem
+        The problems.
+    schemes : Scheme or iterable of Scheme
+        The schemes.
+    max_iter, tol, measure_every, dtype
+        As for `solve`, the same for all runs.
+    init : str, rule, or iterable of these, weights or states
+        As for `solve`; an iterable gives one for every run.
+    seed : int or iterable of int
+        Seed of the rule.
+    num_threads : int, optional
+        Number of runs at a time, by default OpenMP's number of threads.
+
+    Returns
+    -------
+    list of Solution
+        One for every run, in order: where `problems`, `schemes`, `init` or `seed` are many they are
+        equally many, and the others are the same for all. A run that fails does not end the others:
+        its `stop_reason` is ``"failed"`` and its `error` says why.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong, before any work.
+
+    Examples
+    --------
+    >>> import numpy as np, amcore
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> problem = amcore.Problem(amcore.Network([1, 8, 1]), X, abs(X))
+    >>> runs = amcore.solve_many(problem, amcore.ThreeSplitBCD(), seed=range(20), max_iter=30)
+    >>> len(runs), min(run.trace.objective[-1] for run in runs) < 1
+    (20, True)
+    """
+    given = {"problems": problems, "schemes": schemes, "init": init, "seed": seed}
+    many = {
+        name: list(value)
+        for name, value in given.items()
+        if isinstance(value, Iterable) and not isinstance(value, str | Problem | Scheme | State)
+    }
+    counts = {name: len(values) for name, values in many.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(f"expected as many of each, or one for all: got {told}")
+    count = next(iter(counts.values()), 1)
+    if num_threads is None:
+        num_threads = _core.max_threads()
+    num_threads = _checks.integer("num_threads", num_threads, 1)
+
+    def of(name: str, index: int) -> Any:
+        return many[name][index] if name in many else given[name]
+
+    runs = [
+        Run(
+            of("problems", k),
+            of("schemes", k),
+            max_iter=max_iter,
+            tol=tol,
+            init=of("init", k),
+            seed=of("seed", k),
+            callbacks=(),
+            measure_every=measure_every,
+            num_threads=1,
+            dtype=dtype,
+            backend="native",
+            comm=None,
+        )
+        for k in range(count)
+    ]
+    for k, run in enumerate(runs):
+        if run.continues:
+            raise TypeError(
+                f"init[{k}]: expected a rule or weights, got a State, which is for solve"
+            )
+    done = _core.solve_many(
+        [cast(_core.Engine, run.engine()) for run in runs],
+        max_iter=max_iter,
+        tol=tol,
+        measure_every=measure_every,
+        num_threads=num_threads,
+    )
+    for run, (columns, error) in zip(runs, done, strict=True):
+        if columns:
+            f, decrease = columns["objective"], columns["decrease"]
+            unknown = np.isnan(decrease[1:])
+            decrease[1:][unknown] = (f[:-1] - f[1:])[unknown]
+            run.trace.set_columns(columns)
+        if error is not None:
+            run.fail(error)
+        elif run.trace.subgradient_distance[-1] <= run.tol:
+            run.stop_reason = "tol"
+        else:
+            run.stop_reason = "max_iter" if len(run.trace) == run.max_iter else "interrupted"
+    return [run.solution() for run in runs]
