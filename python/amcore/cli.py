@@ -1,4 +1,4 @@
-"""The command line: ``amcore demo``, ``amcore info`` and ``amcore certify``."""
+"""The command line: ``amcore demo``, ``compare``, ``certify`` and ``info``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import amcore
 from amcore.analysis import certify
+from amcore.compare import COLUMNS, SETTINGS, compare, draw
 from amcore.trace import Trace
 
 if TYPE_CHECKING:
@@ -84,19 +85,27 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser(
         "demo",
         help="train a network on handwritten digits and certify the run",
-        description="Train a network on scikit-learn's handwritten digits by three-splitting block"
-        " coordinate descent, certify the run, and write a plot and the trace.",
+        description="Train a network on scikit-learn's handwritten digits, or on images in a"
+        " folder, certify the run, and write a plot and the trace.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--sweeps", type=_at_least(1), default=30, help="number of sweeps")
-    demo.add_argument(
-        "--layers", type=_at_least(1), nargs="+", default=[500], help="widths of the hidden layers"
-    )
-    demo.add_argument("--seed", type=_at_least(0), default=0, help="seed of split and start")
-    demo.add_argument("--alpha", type=float, default=1.0, help="proximal weight")
-    demo.add_argument("--threads", type=_at_least(1), help="number of threads (default: OpenMP's)")
-    demo.add_argument("--output", type=Path, default=Path("amcore-demo"), help="folder to write to")
+    demo.add_argument("--scheme", choices=SETTINGS, default="three-split", help="the scheme")
+    demo.add_argument("--alpha", type=float, help="proximal weight (default: the scheme's)")
+    _training(demo, layers=[500], folder="amcore-demo")
     demo.set_defaults(run=_demo)
+
+    comparison = commands.add_parser(
+        "compare",
+        help="run all schemes on one data set",
+        description="Run all schemes on scikit-learn's handwritten digits, or on images in a"
+        " folder, print a table and write a plot and the traces.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    comparison.add_argument(
+        "--schemes", choices=SETTINGS, nargs="+", default=list(SETTINGS), help="the schemes"
+    )
+    _training(comparison, layers=[100, 100], folder="amcore-compare")
+    comparison.set_defaults(run=_compare)
 
     info = commands.add_parser(
         "info", help="show versions and CPU level", description="Show versions and CPU level."
@@ -117,6 +126,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", type=Path, help="write the certificate as JSON")
     check.set_defaults(run=_certify)
     return parser
+
+
+def _training(parser: argparse.ArgumentParser, layers: Sequence[int], folder: str) -> None:
+    """Add the arguments that say what is trained and how long."""
+    parser.add_argument("--sweeps", type=_at_least(1), default=30, help="number of sweeps")
+    parser.add_argument(
+        "--layers", type=_at_least(1), nargs="+", default=layers, help="widths of the hidden layers"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder with the four files of MNIST (default: the digits)"
+    )
+    parser.add_argument("--seed", type=_at_least(0), default=0, help="seed of split and start")
+    parser.add_argument("--threads", type=_at_least(1), help="number of threads")
+    parser.add_argument("--output", type=Path, default=Path(folder), help="folder to write to")
 
 
 def _at_least(least: int) -> Any:
@@ -149,25 +172,50 @@ def _certify(parsed: argparse.Namespace) -> int:
     return _STATUS[certificate.verdicts["A1"].verdict]
 
 
-def _demo(parsed: argparse.Namespace) -> int:
+def _data(parsed: argparse.Namespace) -> Split:
     missing = [name for name in ("sklearn", "matplotlib", "rich") if find_spec(name) is None]
     if missing:
-        raise ImportError(f"the demo needs {', '.join(missing)}: pip install 'amcore[demo]'")
-    from amcore.datasets import load_digits_split
+        raise ImportError(f"this needs {', '.join(missing)}: pip install 'amcore[demo]'")
+    from amcore.datasets import load_digits_split, load_mnist_folder
 
-    data = load_digits_split(seed=parsed.seed)
-    network = amcore.Network([data.X_train.shape[1], *parsed.layers, 10], activation="relu")
-    problem = amcore.Problem(
-        network,
-        data.X_train,
-        data.y_train,
-        loss="squared",
-        weight_regularizer="ridge",
-    )
-    scheme = amcore.ThreeSplitBCD(gamma=1.0, alpha=parsed.alpha)
+    if parsed.data is not None:
+        return load_mnist_folder(parsed.data)
+    return load_digits_split(seed=parsed.seed)
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    data = _data(parsed)
+    parsed.output.mkdir(parents=True, exist_ok=True)
+    print("  ".join(f"{title:>11}" for title in COLUMNS), flush=True)
+    outcomes = []
+    for outcome in compare(
+        data,
+        parsed.layers,
+        sweeps=parsed.sweeps,
+        seed=parsed.seed,
+        num_threads=parsed.threads,
+        names=parsed.schemes,
+    ):
+        outcomes.append(outcome)
+        print("  ".join(f"{cell:>11}" for cell in outcome.row()), flush=True)
+        outcome.solution.trace.save(parsed.output / f"{outcome.name}.npz")
+    plot = parsed.output / "compare.png"
+    draw(outcomes, plot)
+    print(f"\nwrote {plot} and the traces; each scheme has an objective of its own")
+    interrupted = outcomes[-1].solution.stop_reason == "interrupted"
+    return _INTERRUPTED if interrupted else 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    data = _data(parsed)
+    setting = SETTINGS[parsed.scheme]
+    if parsed.alpha is not None:
+        setting = setting.with_alpha(parsed.alpha)
+    problem, scheme = setting.problem(data, parsed.layers), setting.scheme
+    network = problem.network
     parsed.output.mkdir(parents=True, exist_ok=True)
 
-    print(f"{network}: {len(data.y_train)} digits to train, {len(data.y_test)} held out")
+    print(f"{network}: {len(data.y_train)} samples to train, {len(data.y_test)} held out")
     run = amcore.solve(
         problem,
         scheme,

@@ -11,6 +11,7 @@ import pytest
 
 import amcore
 from amcore import cli
+from amcore.compare import SETTINGS
 from amcore.trace import Trace
 
 needs_demo = pytest.mark.skipif(
@@ -185,6 +186,46 @@ class TestDemo:
         assert len(Trace.load(tmp_path / "trace.npz")) >= 1
 
 
+class TestCompare:
+    @needs_demo
+    def test_all_schemes(self, capsys, tmp_path):
+        code, out, err = run(
+            capsys, "compare", "--sweeps", "3", "--layers", "8", "8", "--output", tmp_path
+        )
+        assert code == 0 and err == ""
+        lines = out.splitlines()
+        names = [line.split()[0] for line in lines[1 : 1 + len(SETTINGS)]]
+        assert names == list(SETTINGS)
+        assert sorted(os.listdir(tmp_path)) == sorted(
+            ["compare.png", *(f"{name}.npz" for name in SETTINGS)]
+        )
+        for name, line in zip(names, lines[1:], strict=False):
+            trace = Trace.load(tmp_path / f"{name}.npz")
+            assert len(trace) == 3
+            assert float(line.split()[2]) == pytest.approx(trace.objective[-1], rel=1e-4)
+
+    @needs_demo
+    @pytest.mark.parametrize("name", list(SETTINGS))
+    def test_every_scheme_has_a_demo(self, capsys, tmp_path, name):
+        options = ("--sweeps", "5", "--layers", "12", "12", "--output", tmp_path)
+        code, _, err = run(capsys, "demo", "--scheme", name, *options)
+        assert code == 0 and err == ""
+        assert len(Trace.load(tmp_path / "trace.npz")) == 5
+
+    @needs_demo
+    def test_the_same_start_as_alone(self, capsys, tmp_path):
+        short = ("--sweeps", "2", "--layers", "6", "--output", tmp_path)
+        run(capsys, "compare", "--schemes", "three-split", *short)
+        run(capsys, "demo", *short)
+        one, other = (Trace.load(tmp_path / f"{name}.npz") for name in ("three-split", "trace"))
+        np.testing.assert_array_equal(one.objective, other.objective)
+
+    @needs_demo
+    def test_data_of_a_folder(self, capsys, tmp_path):
+        code, _, err = run(capsys, "compare", "--data", tmp_path / "none", "--output", tmp_path)
+        assert code == 2 and err.count("\n") == 1 and "none" in err
+
+
 def test_info_shows_the_configuration(capsys):
     code, out, _ = run(capsys, "info")
     amcore.show_config()
@@ -193,7 +234,7 @@ def test_info_shows_the_configuration(capsys):
 
 def test_version_and_help(capsys):
     assert run(capsys, "--version") == (0, f"amcore {amcore.__version__}\n", "")
-    for command in ([], ["demo"], ["info"], ["certify"]):
+    for command in ([], ["demo"], ["compare"], ["info"], ["certify"]):
         code, out, _ = run(capsys, *command, "--help")
         assert code == 0 and out.startswith("usage: amcore")
 

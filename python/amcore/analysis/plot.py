@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ _STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#D55E00", "linestyle": "--", "marker": "s"},
     {"color": "#56B4E9", "linestyle": "-.", "marker": "^"},
     {"color": "#E69F00", "linestyle": ":", "marker": "D"},
+    {"color": "#999999", "linestyle": (0, (5, 1, 1, 1, 1, 1)), "marker": "v"},
 )
 _SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -46,6 +49,15 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
     OSError
         If the file cannot be written.
     """
+    with saved_figure(path, 3) as axes:
+        _objective(axes[0], certificate)
+        _distance(axes[1], certificate)
+        _ratio(axes[2], certificate)
+
+
+@contextmanager
+def saved_figure(path: str | PathLike[str], columns: int) -> Iterator[Any]:
+    """Give axes side by side over sweeps to draw into, and write them to `path` at the end."""
     suffix = Path(path).suffix.lower()
     if suffix not in _SUFFIXES:
         raise ValueError(f"path must end in {', '.join(_SUFFIXES)}, got {Path(path).name!r}")
@@ -56,11 +68,9 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
             "plots need matplotlib: pip install 'amcore[plot]'", name=error.name
         ) from error
 
-    figure = Figure(figsize=(10.5, 3.4), layout="constrained")
-    axes = figure.subplots(1, 3)
-    _objective(axes[0], certificate)
-    _distance(axes[1], certificate)
-    _ratio(axes[2], certificate)
+    figure = Figure(figsize=(3.5 * columns, 3.4), layout="constrained")
+    axes = figure.subplots(1, columns)
+    yield axes
     for axis in axes:
         axis.set_xlabel("sweep $k$")
         axis.grid(True, which="major", color="0.9", linewidth=0.6)
@@ -70,7 +80,7 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
         figure.savefig(file, format=suffix[1:], dpi=200)
 
 
-def _style(index: int, points: int) -> dict[str, Any]:
+def line_style(index: int, points: int) -> dict[str, Any]:
     """Return a line style with at most about ten markers."""
     every = max(1, points // 10)
     style = {"linewidth": 1.3, "markersize": 3.5, "markevery": (index % every, every)}
@@ -85,9 +95,12 @@ def _objective(axis: Any, certificate: Certificate) -> None:
     above = remaining - remaining.min()
     sweeps = np.arange(f.size)
     if (f > 0).all():
-        axis.plot(sweeps, f, label="$f_k$", **_style(0, f.size))
+        axis.plot(sweeps, f, label="$f_k$", **line_style(0, f.size))
     axis.plot(
-        sweeps[above > 0], above[above > 0], label="$f_k$ − best of the run", **_style(1, f.size)
+        sweeps[above > 0],
+        above[above > 0],
+        label="$f_k$ − best of the run",
+        **line_style(1, f.size),
     )
     axis.set_title("objective")
     _finish(axis)
@@ -99,7 +112,7 @@ def _distance(axis: Any, certificate: Certificate) -> None:
     g = trace.subgradient_distance
     shown = np.flatnonzero(g > 0)
     label = "upper bound of $g_k$" if trace.distance_is_bound else "$g_k$"
-    axis.plot(shown, g[shown], label=label, **_style(0, shown.size))
+    axis.plot(shown, g[shown], label=label, **line_style(0, shown.size))
     axis.set_title(r"$g_k = \mathrm{dist}(0, \partial f(X_k))$")
     _finish(axis)
 
@@ -108,7 +121,7 @@ def _ratio(axis: Any, certificate: Certificate) -> None:
     """Decrease ratio of condition A1 for each j, its constant from k₀ on, and the violations."""
     for index, a1 in enumerate(certificate.decrease):
         shown = np.flatnonzero((a1.ratio > 0) & np.isfinite(a1.ratio))
-        style = _style(index, shown.size)
+        style = line_style(index, shown.size)
         label = f"$j = {a1.j}$: {a1.verdict.verdict}"
         if a1.constant is not None and a1.verdict.verdict != "fails":
             label += f", $c_1 = ${a1.constant:.3g}"
