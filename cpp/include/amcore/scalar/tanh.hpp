@@ -187,12 +187,13 @@ class TanhProx {
 };
 
 // out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target`
-// gives a Target of either type. Newton from z settles all entries where w keeps h convex; the
+// gives a Target of either type. Steps from z settle all entries where w keeps h convex; the
 // others are solved one at a time.
 //
 // max g ≤ 0.77 δ²/(1 + δ), δ ≤ 1 + |v|, makes h convex for larger w (checked numerically; a sixth
-// too large at most for δ ≥ 1). The third derivative of h is at most 2(|v| + 1) + 1.72, so that a
-// Newton step s leaves |h'| ≤ (|v| + 1.86)s²: where that is within rounding, it is the last.
+// too large at most for δ ≥ 1). A step is Halley's, H = h'h''/D with D = h''² − h'h'''/2, taken with
+// D ≥ h''²/2; it leaves |h'| ≤ (h'''/2)²|h'|H²/h''² + |h''''||H|³/6, where |h''''| ≤ 4.1|v| + 8:
+// where that is within rounding, it is the last.
 template <class T, class TargetOf>
 void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&& target, T* out) {
   constexpr T eps = std::numeric_limits<T>::epsilon();
@@ -213,11 +214,14 @@ void tanh_prox(Index n, const T* v, const T* z, T w, T inner, T outer, TargetOf&
         const T r = std::abs(t[i]) < T(0.5) ? to.v - y : tail;
         const T pull = w * (t[i] - start[i]), push = r * s;
         const T rounding = eps * (w * (std::abs(t[i]) + std::abs(start[i])) + std::abs(push));
-        const T slope = pull - push, newton = slope / (w + s * (s + 2 * r * y));
-        const T left = (std::abs(to.v) + T(1.86)) * newton * newton;
+        const T slope = pull - push, curvature = w + s * (s + 2 * r * y);
+        const T square = curvature * curvature, bend = s * (s * (r - 3 * y) - 2 * r * y * y);
+        const T halley = slope * curvature / std::max(square - slope * bend, square / 2);
+        const T quartic = (T(1.34) + T(0.69) * std::abs(to.v)) * std::abs(halley);
+        const T left = halley * halley * (bend * bend * std::abs(slope) + quartic * square);
         const bool exact = std::abs(slope) <= 2 * rounding;
-        step[i] = exact ? T(0) : unsettled[i] * newton;
-        unsettled[i] = exact || left <= rounding ? T(0) : unsettled[i];
+        step[i] = exact ? T(0) : unsettled[i] * halley;
+        unsettled[i] = exact || left <= rounding * square ? T(0) : unsettled[i];
       }
       t -= step;
       if ((unsettled == 0).all()) break;
