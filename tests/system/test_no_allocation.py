@@ -99,8 +99,8 @@ template <class T> struct Example {
       if (cross_entropy && i != 1) layers.back().activation_regularizer = &l1;
     }
     const std::vector<double> weights(N, 0.5);
-    ThreeSplitBCD<T> scheme(n, draw(widths[0] * n), one_hot(), layers, *loss,
-                            {1.0, weights, weights, 0.3, threads}, reducer);
+    const Problem<T> problem{n, draw(widths[0] * n), one_hot(), layers, *loss, 1.0};
+    ThreeSplitBCD<T> scheme(problem, {weights, weights, 0.3}, {threads, reducer});
     scheme.forward();
     scheme.sweep(true);  // the runtime starts its threads at the first parallel loop
     counting = true;
