@@ -161,7 +161,7 @@ void bind_operators(py::module_& m) {
               using T = decltype(zero);
               const auto [k, n] = outputs_and_samples(v);
               self.get<T>().gradient(k, n, data<T>(v, {n, k}, "v"), data<T>(y, {n, k}, "y"),
-                                     output<T>(out, {n, k}, {&v, &y}));
+                                     Side::right, output<T>(out, {n, k}, {&v, &y}));
             });
           },
           py::arg("v"), py::arg("y"), py::arg("out"))

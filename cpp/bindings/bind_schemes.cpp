@@ -56,7 +56,7 @@ struct Assembly {
            std::vector<Operator<Activation>> activations_, std::vector<bool> skip_,
            Operator<Loss> loss_, double loss_weight_,
            std::vector<Operator<Regularizer>> weight_regularizers_, int threads_,
-           py::object reducer_)
+           py::object reducer_, std::vector<Operator<Regularizer>> activation_regularizers_)
       : X(std::move(X_)),
         Y(std::move(Y_)),
         layers(std::move(layers_)),
@@ -66,12 +66,15 @@ struct Assembly {
         loss_weight(loss_weight_),
         weight_regularizers(std::move(weight_regularizers_)),
         threads(threads_),
-        reducer(std::move(reducer_)) {
+        reducer(std::move(reducer_)),
+        activation_regularizers(std::move(activation_regularizers_)) {
     const std::size_t N = layers.size();
     if (N == 0) throw py::value_error("layers is empty");
     expect_one_per_layer(activations, N, "activations");
     expect_one_per_layer(skip, N, "skip");
     expect_one_per_layer(weight_regularizers, N, "weight_regularizers");
+    if (!activation_regularizers.empty())
+      expect_one_per_layer(activation_regularizers, N, "activation_regularizers");
     positive(loss_weight, "loss_weight");
     if (X.ndim() != 2 || X.shape(0) < 1)
       throw py::value_error("X has shape " + to_string(shape_of(X)) +
@@ -99,6 +102,13 @@ struct Assembly {
                               std::to_string(in) + " and " + std::to_string(out) + " differ");
       Layer<T> layer{in, out, skip[i], &activations[i].template get<T>(),
                      &weight_regularizers[i].template get<T>()};
+      if (!activation_regularizers.empty()) {
+        const Regularizer<T>& of_v = activation_regularizers[i].template get<T>();
+        if (!of_v.by_row())
+          throw py::value_error("the activation regularizer of layer " + number +
+                                " couples the samples");
+        if (!(of_v.is_ridge() && of_v.ridge() == 0)) layer.activation_regularizer = &of_v;
+      }
       const std::map<std::string, std::pair<T**, std::vector<Index>>> fields{
           {"W", {&layer.W, {out, in}}},          {"b", {&layer.b, {out}}},
           {"U", {&layer.U, {n, out}}},           {"V", {&layer.V, {n, out}}},
@@ -146,6 +156,7 @@ struct Assembly {
   std::vector<Operator<Regularizer>> weight_regularizers;
   int threads;
   py::object reducer;
+  std::vector<Operator<Regularizer>> activation_regularizers;  // or empty
 };
 
 // A scheme with what it refers to.
@@ -326,10 +337,11 @@ void bind_schemes(py::module_& m) {
   py::class_<Assembly>(m, "Assembly", py::module_local())
       .def(py::init<py::array, py::array, std::vector<Arrays>, std::vector<Operator<Activation>>,
                     std::vector<bool>, Operator<Loss>, double, std::vector<Operator<Regularizer>>,
-                    int, py::object>(),
+                    int, py::object, std::vector<Operator<Regularizer>>>(),
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("activations"), py::arg("skip"),
            py::arg("loss"), py::arg("loss_weight"), py::arg("weight_regularizers"),
-           py::arg("num_threads"), py::arg("reducer"));
+           py::arg("num_threads"), py::arg("reducer"),
+           py::arg("activation_regularizers") = std::vector<Operator<Regularizer>>{});
 
   py::class_<Engine>(m, "Engine", py::module_local())
       .def(

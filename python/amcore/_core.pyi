@@ -66,6 +66,7 @@ class Assembly:
         weight_regularizers: Sequence[Regularizer],
         num_threads: int,
         reducer: Callable[[Array], None] | None,
+        activation_regularizers: Sequence[Regularizer] = ...,
     ) -> None: ...
 
 class Engine:

@@ -17,7 +17,7 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Problem:
-    """Fit a network to targets: c Σ_j ℓ(V_N, Y) + Σ_i r_i(W_i).
+    """Fit a network to targets: c Σ_j ℓ(V_N, Y) + Σ_i r_i(W_i) + Σ_i s_i(V_i).
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class Problem:
         c = 1 or c = 1/n_samples.
     weight_regularizer : str or operator, or a sequence of N of them, optional
         r_i; acts on W_i, not on b_i.
-    activation_regularizer : optional
-        Reserved; only ``"none"`` is supported.
+    activation_regularizer : str or operator, or a sequence of N of them, optional
+        s_i; acts on the activations V_i of layer i, a sample a row, the output V_N among them.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Problem:
         Inputs and encoded targets, C-contiguous, of one dtype.
     loss : operator
     loss_scale : str
-    weight_regularizers : tuple of N operators
+    weight_regularizers, activation_regularizers : tuple of N operators
     classes : tuple of int or None
         The class labels, if Y was given as labels.
 
@@ -62,6 +62,7 @@ class Problem:
     loss: Loss
     loss_scale: str
     weight_regularizers: tuple[Regularizer, ...]
+    activation_regularizers: tuple[Regularizer, ...]
     classes: tuple[int, ...] | None
 
     def __init__(
@@ -80,19 +81,16 @@ class Problem:
         loss = resolve(Loss, loss, "loss")
         if loss.targets == "distribution" and network.widths[-1] == 1:
             raise ValueError(f"loss: {loss.name} needs a network with at least 2 outputs, got 1")
-        regularizers = [
-            resolve(Regularizer, "none" if given is None else given, "weight_regularizer")
-            for given in _checks.per_layer("weight_regularizer", weight_regularizer, network.depth)
-        ]
-        for given in _checks.per_layer(
-            "activation_regularizer", activation_regularizer, network.depth
-        ):
-            if given is not None:
-                operator = resolve(Regularizer, given, "activation_regularizer")
-                if operator.name != "none":
-                    raise ValueError(
-                        f"activation_regularizer: {operator} is not supported, only none is so far"
-                    )
+        regularizers = {
+            name: tuple(
+                resolve(Regularizer, "none" if one is None else one, name)
+                for one in _checks.per_layer(name, given, network.depth)
+            )
+            for name, given in (
+                ("weight_regularizer", weight_regularizer),
+                ("activation_regularizer", activation_regularizer),
+            )
+        }
 
         inputs = _checks.array("X", X, ndim=2)
         _checks.shape("X", inputs, (len(inputs), network.widths[0]), "n_samples, inputs")
@@ -108,7 +106,8 @@ class Problem:
         object.__setattr__(
             self, "loss_scale", _checks.choice("loss_scale", loss_scale, ("sum", "mean"))
         )
-        object.__setattr__(self, "weight_regularizers", tuple(regularizers))
+        for name, operators in regularizers.items():
+            object.__setattr__(self, f"{name}s", operators)
         object.__setattr__(self, "classes", classes)
 
     @property

@@ -61,6 +61,7 @@ class Scheme(ABC):
     """
 
     stem: ClassVar[str]
+    regularizes_activations: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -163,6 +164,9 @@ class Scheme(ABC):
             "weight_regularizers": [getattr(r, backend) for r in problem.weight_regularizers],
             "num_threads": num_threads,
             "reducer": reducer,
+            "activation_regularizers": [
+                getattr(r, backend) for r in problem.activation_regularizers
+            ],
         }
         options = self._options(problem)
         if backend == "native":
@@ -179,11 +183,14 @@ class ThreeSplitBCD(Scheme):
 
     Minimises over W, b, U, V, the term in brackets where layer i has a skip connection,
 
-        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
-                                   + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i‖²,
+        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
+                                                 + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i‖²,
 
-    one sweep being the exact minimisation in V_i, U_i, (W_i, b_i) for i = N, …, 1, with the
-    proximal term α/2‖block − old block‖² where the block's problem needs it.
+    one sweep being the minimisation in V_i, U_i, (W_i, b_i) for i = N, …, 1, with the proximal
+    term α/2‖block − old block‖² where the block's problem needs it. It is exact but for r_i and
+    s_i, i < N, that are no ridge, and for an s_N that does not go with the loss entry by entry.
+
+    A regulariser s_i must be a sum over samples: any but ``l2_ball`` and ``group_lasso(axis=0)``.
 
     Parameters
     ----------
@@ -194,8 +201,8 @@ class ThreeSplitBCD(Scheme):
     alpha : float
         Proximal weight α > 0.
     inner_tol : float
-        A weight block whose regulariser is no ridge is minimised by proximal gradient steps, until
-        their residual is this share of the first one's; at least 0.
+        A block that is not minimised exactly takes proximal gradient steps, until their residual is
+        this share of the first one's, for activations sample by sample; at least 0.
     inner_iters : int
         At most so many of these steps per block and sweep.
 
@@ -210,6 +217,7 @@ class ThreeSplitBCD(Scheme):
     """
 
     stem: ClassVar[str] = "three_split_bcd"
+    regularizes_activations: ClassVar[bool] = True
 
     gamma: float | Sequence[float] = 1.0
     rho: float | Sequence[float] | None = None
@@ -227,7 +235,7 @@ class ThreeSplitBCD(Scheme):
         object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
 
     def check(self, problem: Problem) -> None:
-        """Refuse weights that do not match the layers.
+        """Refuse weights that do not match the layers, and regularisers that couple samples.
 
         Raises
         ------
@@ -235,6 +243,18 @@ class ThreeSplitBCD(Scheme):
             Naming what is wrong.
         """
         self._couplings(problem.network)
+        for i, regularizer in enumerate(problem.activation_regularizers, start=1):
+            if not regularizer.reference.by_row:
+                raise ValueError(
+                    f"activation_regularizer: {regularizer} of layer {i} couples the samples, "
+                    "whose activations are updated one by one"
+                )
+        last = problem.activation_regularizers[-1]
+        if last.reference.terms is None and "smooth" not in problem.loss.traits:
+            raise ValueError(
+                f"activation_regularizer: {last} of the output couples the entries of a sample, "
+                f"which needs a smooth loss, got {problem.loss}"
+            )
 
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
         """W, U and V for every layer."""
@@ -253,6 +273,8 @@ class ThreeSplitBCD(Scheme):
     def _constants(self, state: State, problem: Problem) -> dict[str, float]:
         # Our own algebra: dist(0, ∂f) by the changes of the blocks, B the greatest norm of a
         # block, L the greatest Lipschitz constant of an activation.
+        if not all("convex" in s.traits for s in problem.activation_regularizers):
+            return {}
         network = problem.network
         gamma, rho = (max(weights) for weights in self._couplings(network))
         a = min(self.alpha, *self._couplings(network)[0]) / 2

@@ -326,6 +326,12 @@ class Run:
             raise TypeError(
                 f"scheme: expected a scheme such as ThreeSplitBCD(), got {_checks.describe(scheme)}"
             )
+        regularized = any(r.name != "none" for r in problem.activation_regularizers)
+        if regularized and not scheme.regularizes_activations:
+            raise ValueError(
+                f"activation_regularizer: {type(scheme).__name__} takes none, "
+                f"got {problem.activation_regularizers}"
+            )
         scheme.check(problem)
         self.problem, self.scheme = problem, scheme
         self.max_iter = _checks.integer("max_iter", max_iter, 0)
@@ -412,6 +418,9 @@ class Run:
                     )
                 _checks.finite(f"init {name}", init[name])
             self._check_feasible(init.weights)
+            for i, regularizer in enumerate(self.problem.activation_regularizers, start=1):
+                if f"V{i}" in init and not math.isfinite(regularizer.value(init[f"V{i}"])):
+                    raise ValueError(f"init V{i}: expected values in the set of {regularizer}")
             return dict(init), True
         network = self.problem.network
         if isinstance(init, str):

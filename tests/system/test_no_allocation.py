@@ -60,6 +60,7 @@ template <class T> struct Example {
   std::vector<std::unique_ptr<Activation<T>>> activations;
   std::unique_ptr<Loss<T>> loss;
   RegularizerOf<regularizer::RidgeRegularizer, T> ridge{ParameterValues{0.1}};
+  RegularizerOf<regularizer::L1Regularizer, T> l1{ParameterValues{0.1}};
   Reducer reducer;
 
   T* draw(Index size) {
@@ -95,10 +96,11 @@ template <class T> struct Example {
       const Index in = widths[i], out = widths[i + 1];
       layers.push_back({in, out, in == out, activations[i].get(), &ridge, draw(in * out), draw(out),
                         draw(out * n), draw(out * n)});
+      if (cross_entropy && i != 1) layers.back().activation_regularizer = &l1;
     }
     const std::vector<double> weights(N, 0.5);
-    ThreeSplitBCD<T> scheme(n, draw(widths[0] * n), one_hot(), layers, *loss,
-                            {1.0, weights, weights, 0.3, threads}, reducer);
+    const Problem<T> problem{n, draw(widths[0] * n), one_hot(), layers, *loss, 1.0};
+    ThreeSplitBCD<T> scheme(problem, {weights, weights, 0.3}, {threads, reducer});
     scheme.forward();
     scheme.sweep(true);  // the runtime starts its threads at the first parallel loop
     counting = true;

@@ -124,10 +124,10 @@ CASES = {
         "expected 2",
     ),
     "activation regularizer": (
-        lambda: problem(activation_regularizer="ridge"),
+        lambda: problem(activation_regularizer=["ridge"]),
         ValueError,
         "activation_regularizer",
-        "only none",
+        "expected 2",
     ),
     # the scheme
     "gamma zero": (lambda: amcore.ThreeSplitBCD(gamma=0), ValueError, "gamma", "> 0"),

@@ -18,6 +18,7 @@ __all__ = [
     "Operator",
     "PiecewiseLinear",
     "Regularizer",
+    "ScalarTerms",
     "load",
     "stems",
     "wide",
@@ -218,6 +219,11 @@ class Loss(Operator):
     def gradient(self, v: Array, y: Array) -> Array:
         """∇ℓ(v_j, y_j) by rows; at a kink one member of the subdifferential."""
 
+    def derivatives(self, v: Array, y: Array) -> tuple[Array, Array]:
+        """One-sided derivatives of a separable ℓ, from the left and from the right, by entries."""
+        gradient = self.gradient(v, y)
+        return gradient, gradient
+
     @abstractmethod
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """Σ_j ℓ(a_j, y_j) − ℓ(b_j, y_j), with an error relative to |a − b|."""
@@ -231,15 +237,37 @@ class Loss(Operator):
         return float(np.linalg.norm(g + scale * self.gradient(v, y)))
 
 
+@dataclasses.dataclass(frozen=True)
+class ScalarTerms:
+    """l1 |x| + ridge/2 x² + l0 [x ≠ 0], infinite outside [lo, hi]: an entry's share of r."""
+
+    l1: float = 0.0
+    ridge: float = 0.0
+    l0: float = 0.0
+    lo: float = -math.inf
+    hi: float = math.inf
+
+
 class Regularizer(Operator):
     """A function r of a matrix: the last axis of x holds its columns, the others its rows."""
 
     family = "regularizer"
 
     @property
+    def terms(self) -> ScalarTerms | None:
+        """What r is for every entry, if it is of that form; updates may then be exact."""
+        return None
+
+    @property
     def curvature(self) -> float | None:
         """λ where r = λ/2‖·‖², so that updates stay linear; None otherwise."""
-        return None
+        terms = self.terms
+        return terms.ridge if terms and terms == ScalarTerms(ridge=terms.ridge) else None
+
+    @property
+    def by_row(self) -> bool:
+        """Whether r is a sum over rows: of activations, over samples."""
+        return "separable" in self.traits
 
     @abstractmethod
     def value(self, x: Array) -> float:

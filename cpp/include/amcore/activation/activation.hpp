@@ -13,11 +13,10 @@
 #include <type_traits>
 
 #include "amcore/scalar/parameter.hpp"
+#include "amcore/scalar/side.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {
-
-enum class Side { left, right };
 
 template <class T> class Activation {
  public:

@@ -43,8 +43,8 @@ template <class T> class WeightBlock {
                    double rho, double alpha, const Regularizer<T>& regularizer,
                    const InnerLoop& loop, int layer, int threads) {
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);
-    const double ridge = regularizer.ridge();
-    const double lam = std::isnan(ridge) ? 0 : ridge;
+    const bool exact = regularizer.is_ridge();
+    const double lam = exact ? regularizer.ridge() : 0;
     MatrixMap<double> h = solver_.matrix(size);
     for (Index j = 0; j < in; ++j) {
       const double s_j = v.sum[j], m_j = v.shift[j];
@@ -63,8 +63,8 @@ template <class T> class WeightBlock {
         right(j, r) = rho * sums.cross(r, j) - lam * static_cast<double>(W[r * in + j]);
       if (b) right(in, r) = rho * sums.sum_r()[r];
     }
-    return std::isnan(ridge) ? proximal(h, right, W, b, alpha, regularizer, loop, layer, threads)
-                             : least_squares(right, W, b, alpha, layer, threads);
+    return exact ? least_squares(right, W, b, alpha, layer, threads)
+                 : proximal(h, right, W, b, alpha, regularizer, loop, layer, threads);
   }
 
  private:

@@ -47,7 +47,7 @@ template <class T> class ProximalGradient {
     dy.setZero();
     hy.setZero();
 
-    double L = largest_eigenvalue(h), momentum = 1, first = -1;
+    double L = largest_eigenvalue(h, vector_.data()), momentum = 1, first = -1;
     bool plain = true;  // dy = d
     for (int k = 0; k < loop.iterations; ++k) {
       point = (origin + dy - (hy - right) / L).template cast<T>();
@@ -96,21 +96,6 @@ template <class T> class ProximalGradient {
       const Eigen::Map<const Matrix<double>> from(x + j * columns, columns, count);
       MatrixMap<double>(out + j * columns, columns, count).noalias() = h * from;
     });
-  }
-
-  // Power iteration from a fixed start, enlarged a little.
-  double largest_eigenvalue(const MatrixMap<double>& h) {
-    const Index n = h.rows();
-    Eigen::Map<Eigen::VectorXd> v(vector_.data(), n), hv(vector_.data() + n, n);
-    for (Index i = 0; i < n; ++i) v[i] = 1 + 0.5 * std::sin(static_cast<double>(i + 1));
-    double estimate = 0;
-    for (int k = 0; k < 30; ++k) {
-      v /= v.norm();
-      hv.noalias() = h * v;
-      estimate = hv.norm();
-      v = hv;
-    }
-    return 1.02 * estimate;
   }
 
   Buffer<T> point_, best_;

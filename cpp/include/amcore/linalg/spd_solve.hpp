@@ -5,6 +5,7 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <cmath>
 #include <optional>
 
 #include "amcore/check.hpp"
@@ -80,6 +81,21 @@ inline void shifted_gram(const MatrixMap<double>& a, double scale, MatrixMap<dou
   });
   out.diagonal().array() += 1;
   out.template triangularView<Eigen::StrictlyUpper>() = out.transpose();
+}
+
+// λ_max(H) by power iteration from a fixed start, enlarged a little; scratch: 2n numbers.
+inline double largest_eigenvalue(const MatrixMap<double>& h, double* scratch) {
+  const Index n = h.rows();
+  Eigen::Map<Eigen::VectorXd> v(scratch, n), hv(scratch + n, n);
+  for (Index i = 0; i < n; ++i) v[i] = 1 + 0.5 * std::sin(static_cast<double>(i + 1));
+  double estimate = 0;
+  for (int k = 0; k < 30; ++k) {
+    v /= v.norm();
+    hv.noalias() = h * v;
+    estimate = hv.norm();
+    v = hv;
+  }
+  return 1.02 * estimate;
 }
 
 }  // namespace amcore

@@ -12,6 +12,7 @@
 
 #include "amcore/check.hpp"
 #include "amcore/scalar/parameter.hpp"
+#include "amcore/scalar/side.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {
@@ -20,7 +21,9 @@ template <class T> class Loss {
  public:
   virtual ~Loss() = default;
   virtual double value(Index k, Index n, const T* v, const T* y) const = 0;
-  virtual void gradient(Index k, Index n, const T* v, const T* y, T* out) const = 0;
+  virtual bool is_separable() const = 0;
+  // At a kink the derivative from that side.
+  virtual void gradient(Index k, Index n, const T* v, const T* y, Side side, T* out) const = 0;
   virtual double difference(Index k, Index n, const T* a, const T* b, const T* y) const = 0;
   virtual void prox(Index k, Index n, const T* q, const T* y, T tau, T* out) const = 0;
   // dist²(0, push g + scale ∂ℓ(v))
@@ -34,16 +37,18 @@ template <class Op, class T> class LossOf final : public Loss<T> {
  public:
   explicit LossOf(const ParameterValues& values) : op_(values) {}
 
+  bool is_separable() const override { return separable; }
   double value(Index k, Index n, const T* v, const T* y) const override {
     if constexpr (separable)
       return sum(k * n, [&](Index i) { return op_.value(v[i], y[i]); });
     else
       return sum(n, [&](Index j) { return op_.value(k, v + j * k, y + j * k); });
   }
-  // At a kink the right derivative.
-  void gradient(Index k, Index n, const T* v, const T* y, T* out) const override {
+  void gradient(Index k, Index n, const T* v, const T* y, Side side, T* out) const override {
     if constexpr (separable)
-      for (Index i = 0; i < k * n; ++i) out[i] = op_.right_derivative(v[i], y[i]);
+      for (Index i = 0; i < k * n; ++i)
+        out[i] =
+            side == Side::left ? op_.left_derivative(v[i], y[i]) : op_.right_derivative(v[i], y[i]);
     else
       for (Index j = 0; j < n; ++j) op_.gradient(k, v + j * k, y + j * k, out + j * k);
   }

@@ -16,6 +16,7 @@ struct BoxRegularizer {
       : lo(in_range(values[0], "box: lo", std::numeric_limits<double>::lowest())),
         hi(in_range(values[1], "box: hi", lo)) {}
 
+  ScalarTerms terms() const { return {.lo = lo, .hi = hi}; }
   template <class T> double value(T x) const {
     const bool inside = static_cast<T>(lo) <= x && x <= static_cast<T>(hi);
     return inside ? 0 : std::numeric_limits<double>::infinity();

@@ -15,6 +15,7 @@ struct ElasticNetRegularizer {
       : lam1(in_range(values[0], "elastic_net: lam1", 0)),
         lam2(in_range(values[1], "elastic_net: lam2", 0)) {}
 
+  ScalarTerms terms() const { return {.l1 = lam1, .ridge = lam2}; }
   template <class T> double value(T x) const { return lam1 * std::abs(x) + lam2 / 2 * square(x); }
   template <class T> double difference(T a, T b) const {
     const double p = std::abs(static_cast<double>(a)), q = std::abs(static_cast<double>(b));

@@ -11,6 +11,7 @@ struct L0Regularizer {
   static constexpr bool separable = true;
   explicit L0Regularizer(const ParameterValues& values) : lam(in_range(values[0], "l0: lam", 0)) {}
 
+  ScalarTerms terms() const { return {.l0 = lam}; }
   template <class T> double value(T x) const { return x != 0 ? lam : 0; }
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T prox(T x, T tau) const {

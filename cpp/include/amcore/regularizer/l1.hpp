@@ -13,6 +13,7 @@ struct L1Regularizer {
   static constexpr bool separable = true;
   explicit L1Regularizer(const ParameterValues& values) : lam(in_range(values[0], "l1: lam", 0)) {}
 
+  ScalarTerms terms() const { return {.l1 = lam}; }
   template <class T> double value(T x) const { return lam * std::abs(x); }
   template <class T> double difference(T a, T b) const {
     return lam * (std::abs(static_cast<double>(a)) - std::abs(static_cast<double>(b)));

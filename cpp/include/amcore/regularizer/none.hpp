@@ -10,7 +10,7 @@ struct NoneRegularizer {
   static constexpr bool separable = true;
   explicit NoneRegularizer(const ParameterValues&) {}
 
-  double ridge() const { return 0; }
+  ScalarTerms terms() const { return {}; }
   template <class T> double value(T) const { return 0; }
   template <class T> double difference(T, T) const { return 0; }
   template <class T> T prox(T x, T) const { return x; }

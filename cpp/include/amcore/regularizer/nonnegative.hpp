@@ -13,6 +13,7 @@ struct NonnegativeRegularizer {
   static constexpr bool separable = true;
   explicit NonnegativeRegularizer(const ParameterValues&) {}
 
+  ScalarTerms terms() const { return {.lo = 0}; }
   template <class T> double value(T x) const {
     return x >= 0 ? 0 : std::numeric_limits<double>::infinity();
   }

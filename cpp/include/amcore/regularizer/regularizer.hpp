@@ -5,11 +5,14 @@
 //   value(x), difference(a, b) = r(a) − r(b), accurate relative to a − b,
 //   prox(x, tau) = argmin_p r(p) + (p − x)²/(2 tau), the leftmost where not unique,
 //   squared_distance(x, g) = dist²(−g, ∂r(x)), infinite where ∂r(x) is empty;
-// a coupled one provides the same functions of a matrix, with the arguments of `Regularizer`.
-// Where r = λ/2 ‖·‖², ridge() is λ: a least-squares block absorbs it.
+// a coupled one provides the same functions of a matrix, with the arguments of `Regularizer`, and
+// by_row where it may be a sum over rows. An operator whose entries have the form of `ScalarTerms`
+// says so in terms(), so that updates can be exact.
 #pragma once
 
+#include <cmath>
 #include <limits>
+#include <optional>
 
 #include "amcore/check.hpp"
 #include "amcore/scalar/parameter.hpp"
@@ -17,15 +20,30 @@
 
 namespace amcore {
 
+// l1 |x| + ridge/2 x² + l0 [x ≠ 0], infinite outside [lo, hi]
+struct ScalarTerms {
+  double l1 = 0, ridge = 0, l0 = 0;
+  double lo = -std::numeric_limits<double>::infinity();
+  double hi = std::numeric_limits<double>::infinity();
+};
+
 template <class T> class Regularizer {
  public:
   virtual ~Regularizer() = default;
-  virtual double ridge() const = 0;  // NaN where r is no such square
+  virtual std::optional<ScalarTerms> terms() const = 0;
+  virtual bool by_row() const = 0;  // a sum over rows: of activations, over samples
   virtual double value(Index rows, Index columns, const T* x) const = 0;
   virtual double difference(Index rows, Index columns, const T* a, const T* b) const = 0;
   // out may be x
   virtual void prox(Index rows, Index columns, const T* x, T tau, T* out) const = 0;
   virtual double squared_distance(Index rows, Index columns, const T* x, const T* g) const = 0;
+
+  // Is r = ridge()/2 ‖·‖²? A least-squares block absorbs it.
+  bool is_ridge() const {
+    const auto t = terms();
+    return t && t->l1 == 0 && t->l0 == 0 && std::isinf(t->lo) && std::isinf(t->hi);
+  }
+  double ridge() const { return terms().value_or(ScalarTerms{}).ridge; }
 };
 
 template <class Op, class T> class RegularizerOf final : public Regularizer<T> {
@@ -34,11 +52,17 @@ template <class Op, class T> class RegularizerOf final : public Regularizer<T> {
  public:
   explicit RegularizerOf(const ParameterValues& values) : op_(values) {}
 
-  double ridge() const override {
-    if constexpr (requires { op_.ridge(); })
-      return op_.ridge();
+  std::optional<ScalarTerms> terms() const override {
+    if constexpr (requires { op_.terms(); })
+      return op_.terms();
     else
-      return std::numeric_limits<double>::quiet_NaN();
+      return std::nullopt;
+  }
+  bool by_row() const override {
+    if constexpr (requires { op_.by_row; })
+      return op_.by_row;
+    else
+      return separable;
   }
   double value(Index rows, Index columns, const T* x) const override {
     if constexpr (separable)

@@ -11,7 +11,7 @@ struct RidgeRegularizer {
   explicit RidgeRegularizer(const ParameterValues& values)
       : lam(in_range(values[0], "ridge: lam", 0)) {}
 
-  double ridge() const { return lam; }
+  ScalarTerms terms() const { return {.ridge = lam}; }
   template <class T> double value(T x) const { return lam / 2 * square(x); }
   template <class T> double difference(T a, T b) const {
     return lam / 2 * ((static_cast<double>(a) - b) * (static_cast<double>(a) + b));

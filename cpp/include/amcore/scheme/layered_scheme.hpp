@@ -55,6 +55,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
       pack_weights(i);
       pass(i, [&](Index, Tile tile, Tally&, const Workspace& workspace) {
         forward_tile(layers_[i], tile, previous(i), packed_.data(), workspace.panels.right.data());
+        project(layers_[i], tile);
       });
       const Index size = layers_[i].out * plan_.samples();
       if ((layers_[i].U && !all_finite(size, layers_[i].U)) ||
@@ -70,6 +71,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   struct Workspace {
     Panels<T> panels;
     std::vector<Buffer<T>> arrays;
+    std::size_t thread;
     T* operator()(std::size_t k) const { return arrays[k].data(); }
   };
 
@@ -90,7 +92,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
       width = std::max({width, layer.in, layer.out});
       out = std::max(out, layer.out);
       in = std::max(in, layer.in);
-      proximal = proximal || std::isnan(layer.regularizer->ridge());
+      proximal = proximal || !layer.regularizer->is_ridge();
     }
     sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
     gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
@@ -101,6 +103,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     tallies_ = Buffer<PaddedTally>(plan_.chunks());
     for (int thread = 0; thread < threads_; ++thread) {
       Workspace& workspace = workspaces_.emplace_back();
+      workspace.thread = static_cast<std::size_t>(thread);
       workspace.panels = Panels<T>(width, plan_.tile());
       for (std::size_t k = 0; k < arrays; ++k) workspace.arrays.emplace_back(width * plan_.tile());
     }
@@ -206,6 +209,14 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   struct alignas(64) PaddedTally {
     Tally tally;
   };
+
+  // V_i where s_i(V_i) is infinite, into the set of s_i.
+  static void project(const Layer<T>& layer, Tile tile) {
+    const Regularizer<T>* const s = layer.activation_regularizer;
+    if (!s || !layer.V) return;
+    T* const v = layer.V + tile.begin * layer.out;
+    if (std::isinf(s->value(tile.size, layer.out, v))) s->prox(tile.size, layer.out, v, T(1), v);
+  }
 
   static TilePlan make_plan(Index samples, const std::vector<Layer<T>>& layers) {
     Index width = 0, partial = 0, state = layers[0].in;

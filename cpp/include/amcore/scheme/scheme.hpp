@@ -27,6 +27,7 @@ template <class T> struct Layer {
   T* W_old = nullptr;  // of the sweep before
   T* b_old = nullptr;
   T* V_old = nullptr;
+  const Regularizer<T>* activation_regularizer = nullptr;  // of V; null: none
 };
 
 // Named numbers in a fixed order.

@@ -1,11 +1,11 @@
 // Three-splitting block coordinate descent, with or without skip connections:
 //
-//   f(W, U, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
-//                                         + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i1ᵀ‖²
+//   f(W, U, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ s_i(V_i)
+//                + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖² + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i1ᵀ‖²
 //
 // A sweep minimises over V_N, U_N, W_N, then V_i, U_i, W_i for i = N−1, …, 1, always with the
 // newest values, with a proximal weight α on V_N, U_i and (W_i, b_i) (none on U_N where σ_N is the
-// identity). Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and
+// identity). Every s_i is a sum over samples. Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and
 // (6).
 //
 // Everything per sample between two weight updates is one pass over tiles of samples: pass N does
@@ -28,6 +28,7 @@ namespace amcore {
 struct ThreeSplitSum {
   enum : std::size_t {
     loss,
+    regularizer_v,
     fit_here,
     fit_above,
     linear_above,
@@ -47,12 +48,13 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   struct Options {
     std::vector<double> gamma, rho;  // one per layer
     double alpha;
-    InnerLoop inner{};  // for regularisers other than a ridge
+    InnerLoop inner{};  // of the blocks that are not minimised exactly
   };
 
   ThreeSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 9, 9), options_(std::move(options)) {
-    Index hidden_out = 1, hidden_in = 1, late = 0;
+    Index hidden_out = 1, hidden_in = 1, late = 0, width = layers_[0].in;
+    for (const Layer<T>& layer : layers_) width = std::max(width, layer.out);
     for (std::size_t i = 1; i < depth(); ++i) {
       hidden_out = std::max(hidden_out, layers_[i].out);
       hidden_in = std::max(hidden_in, layers_[i].in);
@@ -60,6 +62,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     }
     hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
     carry_ = Buffer<T>(late * problem.samples);
+    if (regularizes_activations())
+      for (int thread = 0; thread < threads_; ++thread) steps_.emplace_back(width, plan_.tile());
     measurement_.resize(depth());
     name_report();
   }
@@ -98,7 +102,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   using typename Base::Workspace;
 
   struct Measurement {
-    double regularizer = 0, fit = 0, linear = 0;            // parts of the objective
+    double regularizer_w = 0, regularizer_v = 0;  // parts of the objective
+    double fit = 0, linear = 0;
     double distance_w = 0, distance_u = 0, distance_v = 0;  // squared
     double step_w = 0, step_u = 0, step_v = 0;              // squared
     double decrease = 0;
@@ -112,13 +117,30 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   double alpha_u(std::size_t i) const {
     return i + 1 == layers_.size() && layers_[i].activation->is_identity() ? 0 : options_.alpha;
   }
+  bool regularizes_activations() const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const Layer<T>& l) { return l.activation_regularizer; });
+  }
+  // Does V_i take proximal gradient steps, if it is hidden?
+  static bool is_inexact(const Layer<T>& layer) {
+    return layer.activation_regularizer && !layer.activation_regularizer->is_ridge();
+  }
+  // The λ of s_i = λ/2 ‖·‖².
+  static double ridge_v(const Layer<T>& layer) {
+    return layer.activation_regularizer && !is_inexact(layer)
+               ? layer.activation_regularizer->ridge()
+               : 0;
+  }
   void prepare_pass(std::size_t i) {
     pack_weights(i);
-    if (i + 1 < layers_.size()) {
-      const Layer<T>& above = layers_[i + 1];
-      hidden_.prepare(above.out, above.in, above.W, pull(i), options_.rho[i + 1],
+    if (i + 1 == layers_.size()) return;
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    const double rho = options_.rho[i + 1];
+    if (is_inexact(here))
+      hidden_.prepare_regularized(above.out, above.in, above.W, pull(i), rho, threads_);
+    else
+      hidden_.prepare(above.out, above.in, above.W, pull(i) + ridge_v(here), rho,
                       static_cast<int>(i) + 1, threads_);
-    }
   }
   // The weight on ‖V_i − S‖²: γ_i, and γ_{i+1} where layer i+1 has a skip connection.
   double pull(std::size_t i) const {
@@ -135,6 +157,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
           return update_tile(i, measure, chunk, tile, sums, workspace);
         });
     Measurement& m = measurement_[i];
+    m.regularizer_v = tally[Sum::regularizer_v];
     m.fit += tally[Sum::fit_here];
     m.distance_v += tally[Sum::distance_v_here];
     m.step_v = tally[Sum::step_v];
@@ -161,6 +184,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
                           const Workspace& array) {
     const bool top = i + 1 == layers_.size(), late = is_late(i);
     const Layer<T>& here = layers_[i];
+    const Regularizer<T>* const regularizer = here.activation_regularizer;
+    const bool inexact = is_inexact(here);
     const Index t = tile.size, size = t * here.out;
     const double gamma = options_.gamma[i], rho = options_.rho[i], alpha = options_.alpha;
     const T* const v_below = previous(i) + tile.begin * here.in;
@@ -176,7 +201,11 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
     if (top) {
       const T* const y = Y_ + tile.begin * here.out;
-      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
+      if (regularizer)
+        output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, *regularizer,
+                      options_.inner, steps_[array.thread].loop, array(4), array(5), v);
+      else
+        output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
       if (!all_finite(size, v)) return "V";
       if (measure) {
         const BlockStep moved = output_step(here.out, t, loss_, loss_weight_, y, s, V, v, gamma);
@@ -205,7 +234,18 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         const T share = static_cast<T>(gamma_above / pull(i));
         for (Index k = 0; k < size; ++k) s[k] += share * (fit[k] - s[k]);
       }
-      hidden_.update(t, s, residual, v, array.panels.right.data());
+      if (inexact) {
+        if (!all_finite(size, s)) return "V";
+        std::copy_n(V, size, v);
+        hidden_.update(t, s, residual, v, array.panels.right.data(), *regularizer, options_.inner,
+                       steps_[array.thread]);
+      } else {
+        if (const double ridge = ridge_v(here); ridge > 0) {
+          const T share = static_cast<T>(pull(i) / (pull(i) + ridge));
+          for (Index k = 0; k < size; ++k) s[k] *= share;
+        }
+        hidden_.update(t, s, residual, v, array.panels.right.data());
+      }
       if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
       tally[Sum::linear_above] += rho_above / 2 * sum_of_squares(size_above, residual);
       if (measure) {
@@ -213,8 +253,16 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         const double squared = sum_of_squares(size, step);
         hidden_.apply(t, step, left, array.panels.right.data());
         tally[Sum::step_v] += squared;
-        tally[Sum::decrease_v] +=
-            pull(i) / 2 * squared + rho_above / 2 * sum_of_squares(size_above, left);
+        if (inexact) {
+          tally[Sum::decrease_v] += hidden_decrease(size, pull(i), s, V, v) +
+                                    rho_above / 2 * residual_decrease(size_above, residual, left);
+          hidden_.apply_transposed(t, residual, right, array.panels.right.data());
+          for (Index k = 0; k < size; ++k)
+            s[k] = static_cast<T>(pull(i) * (v[k] - s[k]) - rho_above * right[k]);
+        } else {
+          tally[Sum::decrease_v] += (pull(i) + ridge_v(here)) / 2 * squared +
+                                    rho_above / 2 * sum_of_squares(size_above, left);
+        }
         gradient_sums_.add(chunk, t, residual, v, array.panels);
       }
       if (above.skip) {
@@ -223,8 +271,15 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       }
       if (measure) {
         tally[Sum::distance_u_above] += u_distance(i + 1, tile, fit, residual, left, right);
-        if (is_late(i + 1)) tally[Sum::distance_v_above] += late_distance(i + 1, tile, fit, step);
+        if (is_late(i + 1))
+          tally[Sum::distance_v_above] += late_distance(i + 1, tile, fit, step, left, right);
       }
+    }
+
+    if (regularizer) {
+      tally[Sum::regularizer_v] += regularizer->value(t, here.out, v);
+      if (measure && (top || inexact))
+        tally[Sum::decrease_v] += regularizer->difference(t, here.out, V, v);
     }
 
     // U_i against its target V_i [− V_{i−1}], from P_i = W_i V_{i−1} + b_i
@@ -246,18 +301,18 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       here.activation->value(size, u, z);
       for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
       tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
-      if (measure && top) {
-        const T* const y = Y_ + tile.begin * here.out;
-        tally[Sum::distance_v_here] +=
-            loss_.squared_distance(here.out, t, v, y, z, gamma, loss_weight_);
-      } else if (measure) {
-        // V_i was optimal for the old σ(U_i): its gradient is γ(σ(Uᵏ) − σ(Uᵏ⁺¹)).
-        tally[Sum::distance_v_here] += gamma * gamma * sum_of_squares(size, delta);
-      }
-    } else if (measure && !top) {
-      T* const carry =
-          carry_.data() + tile.begin * here.out;  // σ(Uᵏ⁺¹) − σ(Uᵏ), until V_{i−1} is known
-      std::copy_n(delta, size, carry);
+      if (measure && top) tally[Sum::distance_v_here] += top_distance(tile, v, z, target, delta);
+    }
+    if (measure && !top) {
+      // What is known of the gradient of the smooth terms at V_i, added to ∂s_i where the block was
+      // not minimised exactly: s[k] is its value before U_i moved, else that is in −∂s_i.
+      T* const gradient = late ? carry_.data() + tile.begin * here.out : s;
+      for (Index k = 0; k < size; ++k)
+        gradient[k] = static_cast<T>((inexact ? s[k] : T(0)) - gamma * delta[k]);
+      if (!late)
+        tally[Sum::distance_v_here] += inexact
+                                           ? regularizer->squared_distance(t, here.out, v, gradient)
+                                           : sum_of_squares(size, gradient);
     }
 
     std::copy_n(v, size, V);
@@ -269,18 +324,42 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   // dist² of V_i of a layer with a skip connection, once V_{i−1} has moved by `step` to its final
   // value; fit = V_i − V_{i−1} − σ(U_i).
-  double late_distance(std::size_t i, Tile tile, const T* fit, const T* step) const {
+  double late_distance(std::size_t i, Tile tile, const T* fit, const T* step, T* left,
+                       T* right) const {
     const Layer<T>& layer = layers_[i];
     const Index size = tile.size * layer.out;
-    const double gamma = options_.gamma[i];
-    if (i + 1 == layers_.size()) {
-      const T* const v = layer.V + tile.begin * layer.out;
-      const T* const y = Y_ + tile.begin * layer.out;
-      return loss_.squared_distance(layer.out, tile.size, v, y, fit, gamma, loss_weight_);
-    }
-    const T* const carry = carry_.data() + tile.begin * layer.out;
-    return gamma * gamma *
-           sum(size, [&](Index k) { return square(static_cast<double>(carry[k]) + step[k]); });
+    const T* const v = layer.V + tile.begin * layer.out;
+    if (i + 1 == layers_.size()) return top_distance(tile, v, fit, left, right);
+    T* const gradient = carry_.data() + tile.begin * layer.out;
+    for (Index k = 0; k < size; ++k) gradient[k] -= static_cast<T>(options_.gamma[i] * step[k]);
+    return is_inexact(layer)
+               ? layer.activation_regularizer->squared_distance(tile.size, layer.out, v, gradient)
+               : sum_of_squares(size, gradient);
+  }
+
+  // dist² of V_N, fit = V_N − [V_{N−1}] − σ(U_N); left, right: scratch.
+  double top_distance(Tile tile, const T* v, const T* fit, T* left, T* right) const {
+    const Layer<T>& l = layers_.back();
+    const T* const y = Y_ + tile.begin * l.out;
+    const double gamma = options_.gamma.back();
+    if (!l.activation_regularizer)
+      return loss_.squared_distance(l.out, tile.size, v, y, fit, gamma, loss_weight_);
+    return output_distance(l.out, tile.size, loss_, loss_weight_, y, v, *l.activation_regularizer,
+                           fit, gamma, left, right);
+  }
+
+  // How much pull/2 ‖V − S‖² falls from `old` to v.
+  static double hidden_decrease(Index size, double pull, const T* s, const T* old, const T* v) {
+    return pull / 2 * sum(size, [&](Index k) {
+             return (static_cast<double>(old[k]) - v[k]) *
+                    ((static_cast<double>(old[k]) - s[k]) + (static_cast<double>(v[k]) - s[k]));
+           });
+  }
+  // How much ‖E‖² has fallen to that of e, as W ΔV = change.
+  static double residual_decrease(Index size, const T* e, const T* change) {
+    return sum(size, [&](Index k) {
+      return static_cast<double>(change[k]) * (2 * static_cast<double>(e[k]) + change[k]);
+    });
   }
 
   void weight_update(std::size_t i) {
@@ -290,14 +369,14 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     Measurement& m = measurement_[i];
     m.step_w = moved.squared_step;
     m.decrease += moved.decrease;
-    m.regularizer = l.regularizer->value(l.out, l.in, l.W);
+    m.regularizer_w = l.regularizer->value(l.out, l.in, l.W);
   }
 
   // The residual of layer 1, final since W_1 is.
   void closing_pass(bool measure) {
     const Layer<T>& l = layers_[0];
     // W_1 was the last block to move: if it was minimised exactly, its gradient is −αΔ.
-    const bool inexact = std::isnan(l.regularizer->ridge());
+    const bool inexact = !l.regularizer->is_ridge();
     if (measure && inexact) Base::begin_gradient_sums(0);
     const Tally tally = pass(0, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * l.out;
@@ -327,6 +406,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * here.out;
       const T* const v = here.V + tile.begin * here.out;
+      const Regularizer<T>* const regularizer = here.activation_regularizer;
+      if (regularizer) sums[Sum::regularizer_v] += regularizer->value(t, here.out, v);
       T *const residual = array(0), *const fit = array(1);
       residual_and_fit(i, tile, packed_.data(), residual, fit, array.panels);
       sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
@@ -336,8 +417,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (top) {
         const T* const y = Y_ + tile.begin * here.out;
         sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
-        sums[Sum::distance_v_here] +=
-            loss_.squared_distance(here.out, t, v, y, fit, options_.gamma[i], loss_weight_);
+        sums[Sum::distance_v_here] += top_distance(tile, v, fit, array(2), array(3));
       } else {
         // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
         T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
@@ -345,19 +425,22 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         hidden_.apply_transposed(t, above, pulled, array.panels.right.data());
         const double gamma = options_.gamma[i], rho = options_.rho[i + 1];
         const double gamma_above = layers_[i + 1].skip ? options_.gamma[i + 1] : 0;
-        sums[Sum::distance_v_here] += sum(size, [&](Index k) {
-          return square(gamma * fit[k] - rho * pulled[k] -
-                        (gamma_above > 0 ? gamma_above * fit_above_[k] : 0));
-        });
+        for (Index k = 0; k < size; ++k)
+          pulled[k] = static_cast<T>(gamma * fit[k] - rho * pulled[k] -
+                                     (gamma_above > 0 ? gamma_above * fit_above_[k] : 0));
+        sums[Sum::distance_v_here] += regularizer
+                                          ? regularizer->squared_distance(t, here.out, v, pulled)
+                                          : sum_of_squares(size, pulled);
       }
     });
     Measurement& m = measurement_[i];
+    m.regularizer_v = tally[Sum::regularizer_v];
     m.fit = tally[Sum::fit_here];
     m.linear = tally[Sum::linear_above];
     m.distance_u = tally[Sum::distance_u_above];
     m.distance_v = tally[Sum::distance_v_here];
     m.distance_w = weight_distance(i, options_.rho[i]);
-    m.regularizer = here.regularizer->value(here.out, here.in, here.W);
+    m.regularizer_w = here.regularizer->value(here.out, here.in, here.W);
     loss_value_ += tally[Sum::loss];
   }
 
@@ -392,6 +475,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   void name_report() {
     const auto number = [](std::size_t i) { return std::to_string(i + 1); };
     report_.parts = {{"loss", 0}, {"weight_regularizer", 0}};
+    if (regularizes_activations()) report_.parts.emplace_back("activation_regularizer", 0);
+    first_fit_ = report_.parts.size();
     for (std::size_t i = 0; i < layers_.size(); ++i)
       report_.parts.emplace_back("activation" + number(i), 0);
     for (std::size_t i = 0; i < layers_.size(); ++i)
@@ -408,14 +493,15 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const std::size_t N = layers_.size();
     Report& r = report_;
     r.objective = r.parts[0].second = loss_value_;
-    r.parts[1].second = 0;
+    for (std::size_t k = 1; k < first_fit_; ++k) r.parts[k].second = 0;
     double squared_distance = 0, decrease = 0;
     for (std::size_t i = 0; i < N; ++i) {
       const Measurement& m = measurement_[i];
-      r.parts[1].second += m.regularizer;
-      r.parts[2 + i].second = m.fit;
-      r.parts[2 + N + i].second = m.linear;
-      r.objective += m.regularizer + m.fit + m.linear;
+      r.parts[1].second += m.regularizer_w;
+      if (first_fit_ > 2) r.parts[2].second += m.regularizer_v;
+      r.parts[first_fit_ + i].second = m.fit;
+      r.parts[first_fit_ + N + i].second = m.linear;
+      r.objective += m.regularizer_w + m.regularizer_v + m.fit + m.linear;
       const std::array distances{m.distance_w, m.distance_u, m.distance_v},
           steps{m.step_w, m.step_u, m.step_v};
       for (std::size_t k = 0; k < 3; ++k) {
@@ -435,10 +521,13 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   Options options_;
   HiddenBlock<T> hidden_;
-  Buffer<T> carry_;
+  // Of one thread: for regularised V_i.
+  std::vector<typename HiddenBlock<T>::Workspace> steps_;
+  Buffer<T> carry_;  // gradients of late layers, until V_{i−1} is known
   std::vector<Measurement> measurement_;
   double loss_value_ = 0;
   Report report_;
+  std::size_t first_fit_ = 0;  // of the parts: those before are the loss and the regularisers
   PhaseClock<Phase::count> clock_;
 };
 

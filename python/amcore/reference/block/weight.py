@@ -98,7 +98,7 @@ def proximal_gradient(
     2015), where a step would raise the objective or goes against the momentum; until the residual
     of the prox-gradient step is `tolerance` times that of the first one. The objective never rises.
     """
-    L = 1.02 * _largest_eigenvalue(H)
+    L = 1.02 * largest_eigenvalue(H)
     best, d = X, np.zeros_like(X)
     y = d
     momentum, first = 1.0, None
@@ -128,7 +128,7 @@ def proximal_gradient(
     return best
 
 
-def _largest_eigenvalue(H: Array) -> float:
+def largest_eigenvalue(H: Array) -> float:
     """Estimate from below by power iteration."""
     v: Array = 1 + 0.5 * np.sin(np.arange(1, len(H) + 1))
     for _ in range(30):

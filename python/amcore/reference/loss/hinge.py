@@ -26,6 +26,12 @@ class HingeLoss(Loss):
         """−y where y v < 1, else 0."""
         return np.where(y * v < 1, -y, 0 * y)
 
+    def derivatives(self, v: Array, y: Array) -> tuple[Array, Array]:
+        """−y and 0 in their order where y v = 1, else the gradient."""
+        m, gradient = y * v, self.gradient(v, y)
+        left, right = np.minimum(-y, 0), np.maximum(-y, 0)
+        return np.where(m == 1, left, gradient), np.where(m == 1, right, gradient)
+
     def difference(self, a: Array, b: Array, y: Array) -> float:
         """−y(a − b) where both violate the margin; else the values are that accurate."""
         slack_a, slack_b = 1 - y * a, 1 - y * b

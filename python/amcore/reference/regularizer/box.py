@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class BoxRegularizer(Regularizer):
         super().__post_init__()
         if self.lo > self.hi:
             raise ValueError(f"hi: expected a number >= lo = {self.lo}, got {self.hi}")
+
+    @property
+    def terms(self) -> ScalarTerms:
+        """The interval."""
+        return ScalarTerms(lo=self.lo, hi=self.hi)
 
     def value(self, x: Array) -> float:
         """0 or ∞."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class ElasticNetRegularizer(Regularizer):
     def L2(self) -> float:
         """λ₂ where λ₁ = 0."""
         return self.lam2 if self.lam1 == 0 else math.inf
+
+    @property
+    def terms(self) -> ScalarTerms:
+        """λ₁ and λ₂."""
+        return ScalarTerms(l1=self.lam1, ridge=self.lam2)
 
     def value(self, x: Array) -> float:
         """λ₁ Σ|x| + λ₂/2 ‖x‖²."""

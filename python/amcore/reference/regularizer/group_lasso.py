@@ -40,6 +40,11 @@ class GroupLassoRegularizer(Regularizer):
         """λ."""
         return self.lam
 
+    @property
+    def by_row(self) -> bool:
+        """Whether the groups are rows."""
+        return self.axis == 1
+
     def _matrix(self, x: Array) -> Array:
         return x.astype(np.float64).reshape(-1, x.shape[-1] if x.ndim else 1)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class L0Regularizer(Regularizer):
     def L0(self) -> float:
         """λ."""
         return self.lam
+
+    @property
+    def terms(self) -> ScalarTerms:
+        """λ."""
+        return ScalarTerms(l0=self.lam)
 
     def value(self, x: Array) -> float:
         """λ · #{x ≠ 0}."""

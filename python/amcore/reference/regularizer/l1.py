@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class L1Regularizer(Regularizer):
     def L1(self) -> float:
         """λ."""
         return self.lam
+
+    @property
+    def terms(self) -> ScalarTerms:
+        """λ."""
+        return ScalarTerms(l1=self.lam)
 
     def value(self, x: Array) -> float:
         """λ Σ|x|."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class NoneRegularizer(Regularizer):
     L0, L1, L2 = 0.0, 0.0, 0.0
 
     @property
-    def curvature(self) -> float:
-        """0."""
-        return 0.0
+    def terms(self) -> ScalarTerms:
+        """None."""
+        return ScalarTerms()
 
     def value(self, x: Array) -> float:
         """0."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,11 @@ class NonnegativeRegularizer(Regularizer):
     prox_formula = "max(x, 0)"
     source = "Parikh, Boyd (Proximal Algorithms, 2014)"
     traits = frozenset({"convex", "semialgebraic", "separable", "indicator"})
+
+    @property
+    def terms(self) -> ScalarTerms:
+        """The half-line."""
+        return ScalarTerms(lo=0.0)
 
     def value(self, x: Array) -> float:
         """0 or ∞."""

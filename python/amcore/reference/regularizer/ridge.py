@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, ScalarTerms
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class RidgeRegularizer(Regularizer):
         return self.lam
 
     @property
-    def curvature(self) -> float:
+    def terms(self) -> ScalarTerms:
         """λ."""
-        return self.lam
+        return ScalarTerms(ridge=self.lam)
 
     def value(self, x: Array) -> float:
         """λ/2 ‖x‖²."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from amcore.errors import NumericalError
 from amcore.reference.operator import Activation, Array, Loss, Regularizer
+from amcore.reference.regularizer.none import NoneRegularizer
 from amcore.reference.scheme.report import Report
 
 
@@ -27,9 +28,11 @@ class Layer:
         activation: Activation,
         skip: bool,
         regularizer: Regularizer,
+        activation_regularizer: Regularizer,
     ) -> None:
         self.arrays, self.activation = arrays, activation
         self.skip, self.regularizer = skip, regularizer
+        self.activation_regularizer = activation_regularizer
 
     def __getattr__(self, name: str) -> Any:
         if name in ("W", "b", "U", "V", "Lambda", "W_old", "b_old", "V_old"):
@@ -61,15 +64,20 @@ class LayeredScheme(ABC):
         weight_regularizers: Sequence[Regularizer],
         num_threads: int = 0,
         reducer: Callable[[Array], None] | None = None,
+        activation_regularizers: Sequence[Regularizer] = (),
     ) -> None:
         self.X, self.Y, self.loss, self.loss_weight = X, Y, loss, loss_weight
-        terms = zip(layers, activations, skip, weight_regularizers, strict=True)
+        of_V = activation_regularizers or [NoneRegularizer() for _ in layers]
+        terms = zip(layers, activations, skip, weight_regularizers, of_V, strict=True)
         self.layers = [Layer(*term) for term in terms]
         self.reducer = reducer
         self.objective = math.nan
 
     def forward(self) -> None:
-        """U_i = V_{i−1} W_iᵀ + b_i, V_i = [V_{i−1}] + σ_i(U_i), as far as there are U_i and V_i."""
+        """U_i = V_{i−1} W_iᵀ + b_i, V_i = [V_{i−1}] + σ_i(U_i), as far as there are U_i and V_i.
+
+        Where s_i(V_i) is infinite, V_i is projected before the next layer takes it.
+        """
         V = self.X
         for layer in self.layers:
             U = layer.linear(V)
@@ -78,6 +86,8 @@ class LayeredScheme(ABC):
                 layer.U[...] = U
             if layer.V is not None:
                 layer.V[...] = V + value if layer.skip else value
+                if not math.isfinite(layer.activation_regularizer.value(layer.V)):
+                    layer.V[...] = layer.activation_regularizer.prox(layer.V, 1.0)
             V = layer.V
 
     def measure(self) -> Report:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from amcore.errors import NumericalError
-from amcore.reference.block.hidden import hidden_update
-from amcore.reference.block.output import output_update
+from amcore.reference.block.hidden import regularized_hidden_update
+from amcore.reference.block.output import regularized_output_update
 from amcore.reference.block.preactivation import preactivation_update
 from amcore.reference.block.weight import proximal_update, ridge_update
-from amcore.reference.operator import Array
+from amcore.reference.operator import Array, Loss, Regularizer
 from amcore.reference.scheme.layered_scheme import (
     LayeredScheme,
     kink_distance,
@@ -28,8 +28,8 @@ class ThreeSplitBCD(LayeredScheme):
 
     Minimises, with V_0 = X and the term in brackets where layer i has a skip connection,
 
-        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
-                                   + Σ ρ_i/2 ‖U_i − V_{i−1} W_iᵀ − b_i‖²
+        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
+                                                 + Σ ρ_i/2 ‖U_i − V_{i−1} W_iᵀ − b_i‖²
 
     one block after the other, always with the newest values: V_i, U_i, W_i for i = N, …, 1, each
 
@@ -76,22 +76,31 @@ class ThreeSplitBCD(LayeredScheme):
     def _update_v(self, i: int) -> float:
         layer, old = self.layers[i], self.layers[i].V.copy()
         S = self._target(i)
+        regularizer = layer.activation_regularizer
         if i == len(self.layers) - 1:
             c, gamma = self.loss_weight, self.gamma[i]
-            new = output_update(self.loss, c, self.Y, S, old, gamma, self.alpha)
+            data = (self.loss, c, self.Y, S, old, gamma, self.alpha)
+            new = regularized_output_update(*data, regularizer, *self.inner)
             self._write(layer.V, new, i, "V")
             quadratic = square_difference(old, new, S)
             fall = c * self.loss.difference(old, new, self.Y) + gamma / 2 * quadratic
         else:
-            above, gamma = self.layers[i + 1], self.gamma[i]
+            above, gamma, rho = self.layers[i + 1], self.gamma[i], self.rho[i + 1]
             if above.skip:
                 gamma += self.gamma[i + 1]
                 rest = above.V - above.activation.value(above.U)
                 S = (self.gamma[i] * S + self.gamma[i + 1] * rest) / gamma
-            new = hidden_update(S, above.U, above.W, above.b, gamma, self.rho[i + 1])
+            couplings = (S, above.U, above.W, above.b, old, gamma, rho)
+            new = regularized_hidden_update(*couplings, regularizer, *self.inner)
             self._write(layer.V, new, i, "V")
             step = new - old
-            fall = (gamma * square(step) + self.rho[i + 1] * square(step @ above.W.T)) / 2
+            change = step @ above.W.T
+            if (ridge := regularizer.curvature) is not None:  # minimised exactly
+                return self._total(((gamma + ridge) * square(step) + rho * square(change)) / 2)
+            residuals = 2 * (above.U - above.linear(new)) + change
+            couple = np.sum(change * residuals, dtype=np.float64)
+            fall = gamma / 2 * square_difference(old, new, S) + rho / 2 * float(couple)
+        fall += regularizer.difference(old, new)
         return self._total(fall)
 
     def _update_u(self, i: int) -> float:
@@ -138,14 +147,17 @@ class ThreeSplitBCD(LayeredScheme):
             self.rho[i] / 2 * square(layer.U - layer.linear(self._input(i)))
             for i, layer in enumerate(self.layers)
         ]
-        totals = self._total_array(np.array([loss, *activation, *linear])).tolist()
+        of_V = sum(layer.activation_regularizer.value(layer.V) for layer in self.layers)
+        totals = self._total_array(np.array([loss, of_V, *activation, *linear])).tolist()
         depth = len(self.layers)
-        return {
+        parts = {
             "loss": totals[0],
             "weight_regularizer": sum(layer.regularizer.value(layer.W) for layer in self.layers),
-            **{f"activation{i + 1}": totals[1 + i] for i in range(depth)},
-            **{f"linear{i + 1}": totals[1 + depth + i] for i in range(depth)},
         }
+        if any(layer.activation_regularizer.curvature != 0 for layer in self.layers):
+            parts["activation_regularizer"] = totals[1]
+        parts |= {f"activation{i + 1}": totals[2 + i] for i in range(depth)}
+        return parts | {f"linear{i + 1}": totals[2 + depth + i] for i in range(depth)}
 
     def _distance(self) -> dict[str, float]:
         """dist(0, ∂f) by blocks; ∂f is the product of the blocks' subdifferentials."""
@@ -165,15 +177,15 @@ class ThreeSplitBCD(LayeredScheme):
             distance[f"U{i + 1}"] = self._norm(kink_distance(left, right))
 
             if i == len(self.layers) - 1:
-                c = self.loss_weight
-                local = self.loss.subgradient_distance(layer.V, self.Y, coupling, c)
-                distance[f"V{i + 1}"] = math.sqrt(self._total(local * local))
+                data = (self.loss, self.loss_weight, layer.activation_regularizer)
+                local = _output_distance(*data, layer.V, self.Y, coupling)
             else:
                 above = self.layers[i + 1]
                 gradient = coupling - self.rho[i + 1] * (above.U - above.linear(layer.V)) @ above.W
                 if above.skip:
                     gradient = gradient - self.gamma[i + 1] * (above.V - self._target(i + 1))
-                distance[f"V{i + 1}"] = self._norm(gradient)
+                local = layer.activation_regularizer.subgradient_distance(layer.V, gradient)
+            distance[f"V{i + 1}"] = math.sqrt(self._total(local * local))
         return distance
 
     def _target(self, i: int) -> Array:
@@ -184,3 +196,23 @@ class ThreeSplitBCD(LayeredScheme):
 
     def _blocks(self) -> list[str]:
         return [f"{block}{i + 1}" for i in range(len(self.layers)) for block in "WUV"]
+
+
+def _output_distance(
+    loss: Loss, c: float, regularizer: Regularizer, V: Array, Y: Array, G: Array
+) -> float:
+    """dist(−G, c ∂ℓ(V) + ∂s(V)).
+
+    At a kink of a separable ℓ its derivatives are an interval. The distance of an entry to ∂s, as
+    a function of the gradient of the rest, falls with slope −1, is 0 and rises with slope 1; from
+    its values p and q at the ends of an interval of length w, its minimum is max(0, (p+q−w)/2).
+    """
+    left, right = (G + c * derivative for derivative in loss.derivatives(V, Y))
+    kink = left < right
+    if not kink.any():
+        return regularizer.subgradient_distance(V, left)
+    parts = [regularizer.subgradient_distance(V[~kink], left[~kink])]
+    for v, low, high in zip(V[kink], left[kink], right[kink], strict=True):
+        ends = (regularizer.subgradient_distance(v[None], g[None]) for g in (low, high))
+        parts.append(max(0.0, (sum(ends) - float(high - low)) / 2))
+    return math.hypot(*parts)

@@ -1,0 +1,332 @@
+"""Regularisers on the activations of every layer: the hidden and the output block."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import amcore
+from agreement import assert_same_record, assert_same_state
+from amcore.reference.block.hidden import regularized_hidden_update
+from amcore.reference.block.output import regularized_output_update
+from strategies import ACTIVATIONS, DTYPES, LOSSES, names, operator, targets
+
+FEW = settings.default.max_examples // 5
+EXACT = {"inner_tol": 1e-13, "inner_iters": 5000}
+BY_SAMPLE = [stem for stem in names("regularizer") if stem != "l2_ball"]
+CONVEX = [stem for stem in BY_SAMPLE if stem != "l0"]
+REGULARIZERS = {
+    "none": (),
+    "ridge": (0.4,),
+    "l1": (0.3,),
+    "elastic_net": (0.2, 0.5),
+    "nonnegative": (),
+    "box": (-0.4, 0.7),
+    "group_lasso": (0.3, 1),
+    "l0": (0.2,),
+}
+
+
+def regularizer(stem, scale=1.0):
+    given = REGULARIZERS.get(stem)
+    strengths = (
+        given if given is None or stem in ("box", "group_lasso") else [scale * x for x in given]
+    )
+    return operator("regularizer", stem, *(strengths or ()))
+
+
+def fits(loss, stem):
+    return not (loss == "hinge" and stem == "group_lasso")
+
+
+@st.composite
+def problems(draw, stems=tuple(CONVEX)):
+    """Networks with a regulariser on each layer's activations, and a scheme."""
+    depth = draw(st.integers(1, 4))
+    width = st.integers(2, 9)
+    widths = [draw(width)]
+    for _ in range(depth):
+        widths.append(draw(st.one_of(st.just(widths[-1]), width)))
+    loss = draw(LOSSES)
+    chosen = [draw(st.sampled_from(stems)) for _ in range(depth)]
+    if not fits(loss, chosen[-1]):
+        chosen[-1] = "l1"
+    skip = [a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)]
+    hidden = [draw(ACTIVATIONS) for _ in range(depth - 1)]
+    output = draw(st.one_of(st.just("identity"), ACTIVATIONS))
+    net = amcore.Network(widths, hidden, output, skip, draw(st.booleans()))
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n = draw(st.integers(1, 25))
+    X = rng.normal(size=(n, widths[0]))
+    Y = targets(operator("loss", loss), rng, n, widths[-1])
+    problem = amcore.Problem(
+        net,
+        X,
+        Y,
+        loss,
+        loss_scale=draw(st.sampled_from(["sum", "mean"])),
+        activation_regularizer=[
+            regularizer(stem, draw(st.sampled_from([0.1, 1, 5]))) for stem in chosen
+        ],
+    )
+    weight = st.sampled_from([0.3, 1.0, 3.0])
+    scheme = amcore.ThreeSplitBCD(gamma=draw(weight), rho=draw(weight), alpha=draw(weight), **EXACT)
+    return problem, scheme
+
+
+@given(case=problems())
+def test_native_is_the_reference(case):
+    """Each sweep from the same state: the state and all that is measured agree."""
+    problem, scheme = case
+    init = "xavier"
+    for _ in range(3):
+        native, reference = (
+            amcore.solve(problem, scheme, max_iter=1, init=init, backend=backend)
+            for backend in ("native", "reference")
+        )
+        what = f"{problem}, {problem.activation_regularizers}, {scheme}"
+        for k in (0, 1):
+            assert_same_record(native.trace.records[k], reference.trace.records[k], what)
+        assert_same_state(native.state, reference.state, 1e-9, what)
+        init = reference.state
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@settings(max_examples=FEW)
+@given(case=problems())
+def test_sufficient_decrease(backend, case):
+    """(α + γ/2)‖ΔV_N‖² + γ/2 ‖ΔV_i‖² + α/2 (‖ΔU‖² + ‖ΔW‖²) at least, every s_i being convex."""
+    problem, scheme = case
+    trace = amcore.solve(problem, scheme, max_iter=8, backend=backend).trace
+    f, depth = trace.objective, problem.network.depth
+    gain = (scheme.alpha + scheme.gamma / 2) * trace.step_norm[f"V{depth}"] ** 2
+    for i in range(1, depth + 1):
+        gain = gain + scheme.alpha / 2 * trace.step_norm[f"W{i}"] ** 2
+        if i < depth:
+            gain = gain + scheme.gamma / 2 * trace.step_norm[f"V{i}"] ** 2
+            gain = gain + scheme.alpha / 2 * trace.step_norm[f"U{i}"] ** 2
+    assert np.isfinite(f).all()
+    assert (trace.decrease >= gain * (1 - 1e-7) - 1e-12 * f[:-1]).all()
+    np.testing.assert_allclose(f[:-1] - f[1:], trace.decrease, atol=1e-12 * f[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inner_iters", [1, 3, 100])
+@settings(max_examples=FEW)
+@given(case=problems(tuple(BY_SAMPLE)))
+def test_never_rises(inner_iters, dtype, case):
+    """Whatever the inner loop does, also for l0."""
+    problem, scheme = case
+    scheme = amcore.ThreeSplitBCD(scheme.gamma, scheme.rho, scheme.alpha, inner_iters=inner_iters)
+    trace = amcore.solve(problem, scheme, max_iter=6, dtype=dtype).trace
+    few = 200 * np.finfo(dtype).eps * trace.objective[0]
+    assert (trace.decrease >= -few).all()
+    np.testing.assert_allclose(-np.diff(trace.objective), trace.decrease, atol=few)
+
+
+@given(case=problems(tuple(BY_SAMPLE)))
+def test_measured_in_the_sweep_as_at_rest(case):
+    problem, scheme = case
+    run = amcore.solve(problem, scheme, max_iter=2)
+    again = amcore.solve(problem, scheme, max_iter=0, init=run.state).trace
+    assert again.objective[0] == pytest.approx(run.trace.objective[-1], rel=1e-12)
+    for block, values in again.distance.items():
+        size = run.trace.subgradient_distance[-1] + np.sqrt(run.trace.objective[-1])
+        assert values[0] == pytest.approx(run.trace.distance[block][-1], abs=1e-9 * size)
+
+
+def beaten(objective, V, rng, feasible):
+    """How much some perturbation of V lowers a function of its entries, at most."""
+    least = 0.0
+    for size in (1e-4, 1e-2, 0.3, 1.0):
+        for _ in range(40):
+            trial = feasible(V + size * rng.normal(size=V.shape) * (rng.random(V.shape) < 0.4))
+            least = min(least, objective(trial) - objective(V))
+    for zeroed in range(V.shape[1]):
+        trial = V.copy()
+        trial[:, zeroed] = 0
+        least = min(least, objective(feasible(trial)) - objective(V))
+    return least
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4), (5, 1), (1, 5)])
+@pytest.mark.parametrize("stem", CONVEX)
+def test_hidden_block_is_the_minimiser(stem, shape):
+    rng = np.random.default_rng(3)
+    out, inputs = shape
+    S, U = rng.normal(size=(7, inputs)), rng.normal(size=(7, out))
+    W, b, s = rng.normal(size=shape), rng.normal(size=out), regularizer(stem).reference
+    start = s.prox(rng.normal(size=S.shape), 1.0)
+    V = regularized_hidden_update(S, U, W, b, start, 0.7, 1.3, s, 1e-12, 5000)
+
+    def objective(v):
+        fit, linear = np.sum((v - S) ** 2), np.sum((U - b - v @ W.T) ** 2)
+        return s.value(v) + 0.7 / 2 * fit + 1.3 / 2 * linear
+
+    gradient = 0.7 * (V - S) - 1.3 * (U - b - V @ W.T) @ W
+    assert s.subgradient_distance(V, gradient) <= 1e-9
+    np.testing.assert_allclose(V, s.prox(V - 0.1 * gradient, 0.1), atol=1e-10)
+    assert beaten(objective, V, rng, lambda v: s.prox(v, 1e-12)) >= -1e-11
+
+
+@pytest.mark.parametrize("loss", names("loss"))
+@pytest.mark.parametrize("stem", BY_SAMPLE)
+def test_output_block_is_the_minimiser(stem, loss):
+    """For l0 globally where ℓ is separable; else a point that no entry's own move improves."""
+    if not fits(loss, stem):
+        pytest.skip("refused")
+    rng = np.random.default_rng(4)
+    found, s = operator("loss", loss).reference, regularizer(stem).reference
+    Y = targets(found, rng, 9, 4)
+    S, old = rng.normal(size=(9, 4)), s.prox(rng.normal(size=(9, 4)), 1e-9)
+    V = regularized_output_update(found, 0.9, Y, S, old, 0.7, 0.4, s, 1e-12, 5000)
+
+    def objective(v):
+        pulls = 0.7 / 2 * np.sum((v - S) ** 2) + 0.4 / 2 * np.sum((v - old) ** 2)
+        return 0.9 * found.value(v, Y) + s.value(v) + pulls
+
+    assert objective(V) <= objective(old)
+    if stem != "l0" or "separable" in found.traits:
+        assert beaten(objective, V, rng, lambda v: s.prox(v, 1e-12)) >= -1e-11
+
+
+@pytest.mark.parametrize("loss", names("loss"))
+@pytest.mark.parametrize("stem", BY_SAMPLE)
+def test_output_block_is_stationary_in_a_run(stem, loss):
+    """At depth 1 with γ → the distance of V_N is what U_N and the proximal term have moved."""
+    if not fits(loss, stem):
+        pytest.skip("refused")
+    rng = np.random.default_rng(5)
+    net = amcore.Network([3, 4])
+    Y = targets(operator("loss", loss), rng, 30, 4)
+    problem = amcore.Problem(
+        net, rng.normal(size=(30, 3)), Y, loss, activation_regularizer=regularizer(stem)
+    )
+    scheme = amcore.ThreeSplitBCD(gamma=0.8, alpha=0.5, **EXACT)
+    trace = amcore.solve(problem, scheme, max_iter=5).trace
+    moved = scheme.alpha * trace.step_norm["V1"] + scheme.gamma * trace.step_norm["U1"]
+    assert (trace.distance["V1"][1:] <= moved * (1 + 1e-6) + 1e-9).all()
+
+
+SAME = {
+    "l1(0) is none": (("l1", 0.0), ("none",)),
+    "ridge is elastic_net(0, λ)": (("ridge", 0.3), ("elastic_net", 0.0, 0.3)),
+    "l1 is elastic_net(λ, 0)": (("l1", 0.3), ("elastic_net", 0.3, 0.0)),
+    "a wide box is none": (("box", -1e6, 1e6), ("none",)),
+    "nonnegative is a box": (("nonnegative",), ("box", 0.0, 1e9)),
+    "group_lasso of one entry is l1": (("group_lasso", 0.3, 1), ("l1", 0.3)),
+}
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("case", SAME)
+def test_special_cases(case, backend):
+    rng = np.random.default_rng(6)
+    widths = [4, 1, 1] if "one entry" in case else [4, 6, 6, 3]
+    net = amcore.Network(widths, "tanh", skip=[a == b for a, b in itertools.pairwise(widths)])
+    X, Y = rng.normal(size=(40, 4)), rng.normal(size=(40, widths[-1]))
+    scheme = amcore.ThreeSplitBCD(**EXACT)
+    one, other = (
+        amcore.solve(
+            amcore.Problem(net, X, Y, activation_regularizer=operator("regularizer", *given)),
+            scheme,
+            max_iter=5,
+            backend=backend,
+        ).trace
+        for given in SAME[case]
+    )
+    np.testing.assert_allclose(one.objective, other.objective, rtol=1e-9)
+    np.testing.assert_allclose(one.subgradient_distance, other.subgradient_distance, rtol=1e-6)
+
+
+def problem_with(*given, loss="squared", n=300, **options):
+    rng = np.random.default_rng(7)
+    net = amcore.Network([5, 8, 8, 3], "relu", skip=[False, True, False])
+    X = rng.normal(size=(n, 5))
+    Y = targets(operator("loss", loss), rng, n, 3)
+    return amcore.Problem(net, X, Y, loss, activation_regularizer=list(given), **options)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_not_matter(threads):
+    problem = problem_with(
+        "l1", regularizer("group_lasso"), "nonnegative", loss="cross_entropy", n=4000
+    )
+    one, many = (
+        amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, num_threads=k)
+        for k in (1, threads)
+    )
+    assert one.trace.objective.tobytes() == many.trace.objective.tobytes()
+    for name, array in one.state.items():
+        assert array.tobytes() == many.state[name].tobytes(), name
+
+
+def test_a_sample_does_not_depend_on_the_others():
+    """The hidden and the output update of samples alone and among others, bit by bit."""
+    whole = problem_with("l1", "box", "l0", loss="cross_entropy")
+    start = amcore.solve(whole, amcore.ThreeSplitBCD(), max_iter=1).state
+    some = slice(17, 60)
+    part = amcore.Problem(
+        whole.network, whole.X[some], whole.Y[some], "cross_entropy",
+        activation_regularizer=list(whole.activation_regularizers),
+    )  # fmt: skip
+    few = amcore.State({k: v if k[0] in "Wb" else v[some].copy() for k, v in start.items()})
+    scheme = amcore.ThreeSplitBCD()
+    all_of_it, alone = (
+        amcore.solve(p, scheme, max_iter=1, init=s).state for p, s in ((whole, start), (part, few))
+    )
+    assert all_of_it["V3"][some].tobytes() == alone["V3"].tobytes()
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_a_run_continues_with_the_same_bits(backend):
+    problem, scheme = problem_with("l1", "box", "elastic_net", n=50), amcore.ThreeSplitBCD()
+    whole = amcore.solve(problem, scheme, max_iter=4, backend=backend)
+    half = amcore.solve(problem, scheme, max_iter=2, backend=backend)
+    rest = amcore.solve(problem, scheme, max_iter=2, init=half.state, backend=backend)
+    for name, array in whole.state.items():
+        assert array.tobytes() == rest.state[name].tobytes(), name
+
+
+def test_sparse_activations_are_exactly_zero():
+    problem = problem_with(*[amcore.regularizers.l1(1.0)] * 3, n=80)
+    run = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=30)
+    assert min(np.mean(run.state[f"V{i}"] == 0) for i in (1, 2, 3)) > 0.2
+    assert run.trace.parts["activation_regularizer"][-1] == pytest.approx(
+        sum(np.abs(run.state[f"V{i}"]).sum() for i in (1, 2, 3))
+    )
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_start_outside_the_set(backend):
+    """The forward pass is projected layer by layer; a given state is refused."""
+    problem = problem_with("box", amcore.regularizers.box(-0.1, 0.1), "nonnegative", n=20)
+    run = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=0, backend=backend)
+    V1, V2 = run.state["V1"], run.state["V2"]
+    assert np.isfinite(run.trace.objective[0])
+    assert V1.max() == 1
+    W, b = run.weights[1]
+    np.testing.assert_allclose(run.state["U2"], V1 @ W.T + b, rtol=1e-12)
+    np.testing.assert_allclose(
+        V2, np.clip(V1 + np.maximum(run.state["U2"], 0), -0.1, 0.1), rtol=1e-12
+    )
+    state = run.state.copy()
+    state["V2"][3, 1] = 0.2
+    with pytest.raises(ValueError, match=r"init V2: expected values in the set of box\(lo=-0.1"):
+        amcore.solve(problem, amcore.ThreeSplitBCD(), init=state, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("given", "loss", "message"),
+    [
+        (("none", "l2_ball", "none"), "squared", r"l2_ball\(radius=1\) of layer 2 couples"),
+        ((regularizer("group_lasso"), operator("regularizer", "group_lasso", 1.0, 0), "none"),
+         "squared", r"group_lasso\(lam=1, axis=0\) of layer 2 couples the samples"),
+        (("none", "none", "group_lasso"), "hinge", "of the output couples the entries of a sample"),
+    ],
+)  # fmt: skip
+def test_refused(given, loss, message):
+    with pytest.raises(ValueError, match=f"activation_regularizer: .*{message}"):
+        amcore.solve(problem_with(*given, loss=loss, n=20), amcore.ThreeSplitBCD())
