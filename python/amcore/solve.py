@@ -478,7 +478,7 @@ class Run:
             parts=report.parts,
             distance=report.distance,
             step_norm=report.step_norm,
-            monitors=getattr(report, "monitors", {}),
+            monitors=report.monitors,
             time=perf_counter() - begin,
             seconds=report.seconds,
         )
