@@ -131,7 +131,7 @@ class LayeredScheme(ABC):
         """dist(0, ∂f) by blocks."""
 
     def _monitors(self) -> dict[str, float]:
-        """What else the scheme watches, summed over all processes."""
+        """Return what else the scheme watches, summed over all processes."""
         return {}
 
     def _input(self, i: int) -> Array:
