@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 
+#include "amcore/scheme/admm.hpp"
 #include "amcore/scheme/solve_many.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
 #include "arrays.hpp"
@@ -200,6 +201,29 @@ std::unique_ptr<Engine> three_split_bcd(const Assembly& assembly, const std::vec
   });
 }
 
+std::unique_ptr<Engine> admm(const Assembly& assembly, const std::vector<double>& beta,
+                             const std::vector<double>& xi,
+                             const std::vector<std::array<double, 3>>& majorizers, bool backprop) {
+  const std::size_t N = assembly.layers.size();
+  expect_positive(beta, N, "beta");
+  expect_one_per_layer(xi, N, "xi");
+  for (const double value : xi) nonnegative(value, "xi");
+  expect_one_per_layer(majorizers, N, "majorizers");
+  std::vector<Majorizer> bounds;
+  for (const auto& [base, slope, center] : majorizers) {
+    positive(base, "the base of a majorizer");
+    nonnegative(slope, "the slope of a majorizer");
+    bounds.push_back({base, slope, center});
+  }
+  if (std::find(assembly.skip.begin(), assembly.skip.end(), true) != assembly.skip.end())
+    throw py::value_error("skip must be False: admm takes no skip connections");
+  if (!assembly.reducer.is_none())
+    throw py::value_error("reducer must be None: admm runs in one process only");
+  return Engine::make<ADMM>(assembly, {"W", "b", "V", "Lambda", "V_old"}, {}, [&](auto zero) {
+    return typename ADMM<decltype(zero)>::Options{beta, xi, bounds, backprop};
+  });
+}
+
 py::dict to_dict(const Named& named) {
   py::dict dict;
   for (const auto& [name, value] : named) dict[py::str(name)] = value;
@@ -225,6 +249,7 @@ py::dict columns(const History& history) {
   const std::pair<const char*, const Named*> families[] = {{"parts/", &r.parts},
                                                            {"distance/", &r.distance},
                                                            {"step_norm/", &r.step_norm},
+                                                           {"monitors/", &r.monitors},
                                                            {"seconds/", &r.seconds}};
   for (const auto& [family, names] : families)
     for (const auto& [name, value] : *names) add(family + name);
@@ -332,6 +357,7 @@ void bind_schemes(py::module_& m) {
       .def_property_readonly("parts", [](const Report& r) { return to_dict(r.parts); })
       .def_property_readonly("distance", [](const Report& r) { return to_dict(r.distance); })
       .def_property_readonly("step_norm", [](const Report& r) { return to_dict(r.step_norm); })
+      .def_property_readonly("monitors", [](const Report& r) { return to_dict(r.monitors); })
       .def_property_readonly("seconds", [](const Report& r) { return to_dict(r.seconds); });
 
   py::class_<Assembly>(m, "Assembly", py::module_local())
@@ -359,6 +385,8 @@ void bind_schemes(py::module_& m) {
         py::arg("inner_iters") = InnerLoop{}.iterations);
   m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
         py::arg("measure_every"), py::arg("num_threads"));
+  m.def("admm", &admm, py::arg("assembly"), py::arg("beta"), py::arg("xi"), py::arg("majorizers"),
+        py::arg("backprop"));
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),
         py::arg("skip"), py::arg("out"), py::arg("num_threads"));
 }

@@ -51,6 +51,8 @@ class Report:
     @property
     def step_norm(self) -> dict[str, float]: ...
     @property
+    def monitors(self) -> dict[str, float]: ...
+    @property
     def seconds(self) -> dict[str, float]: ...
 
 class Assembly:
@@ -85,6 +87,13 @@ def three_split_bcd(
 def solve_many(
     engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
 ) -> list[tuple[dict[str, Array], NumericalError | None]]: ...
+def admm(
+    assembly: Assembly,
+    beta: Sequence[float],
+    xi: Sequence[float],
+    majorizers: Sequence[tuple[float, float, float]],
+    backprop: bool,
+) -> Engine: ...
 def forward(
     X: Array,
     weights: Sequence[tuple[Array, Array | None]],

@@ -15,9 +15,10 @@ from amcore import _checks, _core
 from amcore._checks import Array
 from amcore.network import Network
 from amcore.problem import Problem
+from amcore.reference.block.majorized import Majorizer
 from amcore.state import State
 
-__all__ = ["Engine", "Report", "Scheme", "ThreeSplitBCD"]
+__all__ = ["ADMM", "Engine", "Report", "Scheme", "ThreeSplitBCD"]
 
 
 class Report(Protocol):
@@ -35,6 +36,8 @@ class Report(Protocol):
     def distance(self) -> dict[str, float]: ...  # noqa: D102
     @property
     def step_norm(self) -> dict[str, float]: ...  # noqa: D102
+    @property
+    def monitors(self) -> dict[str, float]: ...  # noqa: D102
     @property
     def seconds(self) -> dict[str, float]: ...  # noqa: D102
 
@@ -57,11 +60,13 @@ class Scheme(ABC):
 
     A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
     the engines (`_options`). These are found by name: the function `stem` of the core, and the
-    class of the subclass's name in the module `stem` of `amcore.reference.scheme`.
+    class of the subclass's name in the module `stem` of `amcore.reference.scheme`. A scheme that
+    needs more of other processes than sums is not `distributed`.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
+    distributed: ClassVar[bool] = True
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -227,9 +232,9 @@ class ThreeSplitBCD(Scheme):
 
     def __post_init__(self) -> None:
         """Check and freeze the hyperparameters."""
-        object.__setattr__(self, "gamma", _positive("gamma", self.gamma))
+        object.__setattr__(self, "gamma", _numbers("gamma", self.gamma, above=0))
         if self.rho is not None:
-            object.__setattr__(self, "rho", _positive("rho", self.rho))
+            object.__setattr__(self, "rho", _numbers("rho", self.rho, above=0))
         object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
         object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
         object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
@@ -295,8 +300,120 @@ class ThreeSplitBCD(Scheme):
         return list(gamma), list(rho)
 
 
-def _positive(name: str, value: Any) -> float | tuple[float, ...]:
-    """Return a positive number, or one for every layer."""
+@dataclass(frozen=True, repr=False)
+class ADMM(Scheme):
+    """Alternating directions of multipliers, for smooth activations with bounded derivatives.
+
+    Constrains V_i = σ_i(V_{i−1} W_iᵀ + b_i) by multipliers Λ_i. One sweep minimises the augmented
+    Lagrangian, R_i = σ_i(V_{i−1} W_iᵀ + b_i) − V_i,
+
+        L = c Σ ℓ(V_N) + Σ λ_i/2 ‖W_i‖² + Σ (β_i/2 ‖R_i‖² + ⟨Λ_i, R_i⟩),
+
+    in (W_i, b_i) for i = N, …, 1 and V_i for i = 1, …, N, with a quadratic majoriser where σ_i
+    stands around the variable, and then steps Λ_i += β_i R_i. The λ_i are those of the problem's
+    weight regularisers. The objective that is measured is the Lyapunov function
+
+        f = L + Σ ξ_i ‖V_i − V̂_i‖²,     V̂_i (``V_old``) the V_i of the sweep before:
+
+    it falls in every sweep if the β_i fall fast enough from the first layer to the last and the λ_i
+    are large enough; nothing falls for certain else. ``trace.monitors`` holds L, the primal
+    residuals ‖R_i‖ and the dual residuals β_i ‖V_i − V̂_i‖.
+
+    Parameters
+    ----------
+    beta : float or sequence of N floats
+        Penalties β_i > 0.
+    xi : float or sequence of N floats, optional
+        Weights ξ_i ≥ 0; they change what is measured, not the iterates. By default β_i/4, half of
+        the decrease β_i/2 ‖ΔV_i‖² that is certain of a step of V_i: so f credits this sweep's
+        step and the last one's, which bounds the steps of the multipliers, alike.
+    dual_init : {"zero", "backprop"}
+        Start of the multipliers: Λ = 0, or the derivatives of the loss by V_i, at which the
+        gradient of L by every V_i vanishes.
+    majorizer : {"published", "tight"}
+        Curvature h_i of the majoriser of ½(σ_i − t)², t any entry of T_i = V_i − Λ_i/β_i:
+        sup|σ'|² + (sup|σ| + max|T_i|) sup|σ''|; or for sigmoid and tanh, with m the middle of
+        their range, sup|σ'|² + max|T_i − m| sup|σ''|, which takes longer steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a hyperparameter is not such a value.
+
+    References
+    ----------
+    Zeng, Lin, Yao, Zhou (JMLR 22, 2021), Algorithm 1; Xu, Bao, Xing (2022), equation (4).
+    """
+
+    stem: ClassVar[str] = "admm"
+    distributed: ClassVar[bool] = False  # h needs a maximum over all samples
+
+    beta: float | Sequence[float] = 1.0
+    xi: float | Sequence[float] | None = None
+    dual_init: str = "zero"
+    majorizer: str = "published"
+
+    def __post_init__(self) -> None:
+        """Check and freeze the hyperparameters."""
+        object.__setattr__(self, "beta", _numbers("beta", self.beta, above=0))
+        if self.xi is not None:
+            object.__setattr__(self, "xi", _numbers("xi", self.xi, least=0))
+        _checks.choice("dual_init", self.dual_init, ("zero", "backprop"))
+        _checks.choice("majorizer", self.majorizer, ("published", "tight"))
+
+    def check(self, problem: Problem) -> None:
+        """Refuse skip connections and operators that the scheme has no update for.
+
+        Raises
+        ------
+        ValueError
+            Naming what is wrong.
+        """
+        self._penalties(problem.network)
+        network = problem.network
+        if any(network.skip):
+            raise ValueError("skip: ADMM takes no skip connections")
+        *hidden, output = network.activations
+        if output.name != "identity":
+            raise ValueError(f"output_activation: ADMM needs identity, got {output}")
+        for sigma, majorizer in zip(hidden, self._majorizers(network), strict=False):
+            if "smooth" not in sigma.traits or not majorizer.finite:
+                raise ValueError(
+                    "activation: ADMM needs smooth ones that are bounded with their first two "
+                    f"derivatives, got {sigma}"
+                )
+        for regularizer in problem.weight_regularizers:
+            if regularizer.reference.curvature is None:
+                raise ValueError(f"weight_regularizer: ADMM takes none or ridge, got {regularizer}")
+
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """W, V, Lambda and V_old for every layer."""
+        return "W", "V", "Lambda", "V_old"
+
+    def _options(self, problem: Problem) -> dict[str, Any]:
+        beta, xi = self._penalties(problem.network)
+        majorizers = self._majorizers(problem.network)
+        return {
+            "beta": beta,
+            "xi": xi,
+            "majorizers": [(m.base, m.slope, m.center) for m in majorizers],
+            "backprop": self.dual_init == "backprop",
+        }
+
+    def _penalties(self, network: Network) -> tuple[list[float], list[float]]:
+        """Return β_i and ξ_i of every layer."""
+        beta = _checks.per_layer("beta", self.beta, network.depth)
+        quarter = [weight / 4 for weight in beta]
+        xi = quarter if self.xi is None else _checks.per_layer("xi", self.xi, network.depth)
+        return list(beta), list(xi)
+
+    def _majorizers(self, network: Network) -> list[Majorizer]:
+        rule = Majorizer.tight if self.majorizer == "tight" else Majorizer.published
+        return [rule(activation.reference) for activation in network.activations]
+
+
+def _numbers(name: str, value: Any, **bounds: float) -> float | tuple[float, ...]:
+    """Return a number within the bounds, or one for every layer."""
     if hasattr(value, "__len__") and not isinstance(value, str | bytes):
-        return tuple(_checks.number(f"{name}[{i}]", x, above=0) for i, x in enumerate(value))
-    return _checks.number(name, value, above=0)
+        return tuple(_checks.number(f"{name}[{i}]", x, **bounds) for i, x in enumerate(value))
+    return _checks.number(name, value, **bounds)

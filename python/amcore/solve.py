@@ -348,6 +348,8 @@ class Run:
             )
         if comm is not None and seed is None:
             raise ValueError("seed: expected one, the same on all processes, got None with comm")
+        if comm is not None and not scheme.distributed:
+            raise ValueError(f"comm: {type(scheme).__name__} runs in one process only")
         self.comm = comm
         self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
         self.start, self.continues = self._checked_start(init, seed)
@@ -485,6 +487,7 @@ class Run:
             parts=report.parts,
             distance=report.distance,
             step_norm=report.step_norm,
+            monitors=report.monitors,
             time=perf_counter() - begin,
             seconds=report.seconds,
         )

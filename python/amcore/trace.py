@@ -27,7 +27,7 @@ _Self = TypeVar("_Self", bound="Trace")
 _FORMAT = "amcore.trace"
 _VERSION = 1
 _SCALARS = ("objective", "subgradient_distance", "decrease", "time")
-_FAMILIES = ("parts", "distance", "step_norm", "seconds")
+_FAMILIES = ("parts", "distance", "step_norm", "monitors", "seconds")
 # what NumPy and zipfile raise on a damaged file
 _UNREADABLE = (
     ValueError,
@@ -101,6 +101,8 @@ class Record:
         `subgradient_distance`.
     step_norm : dict of float
         Frobenius norm of the change of each block of variables.
+    monitors : dict of float
+        What else the scheme watches, such as the residuals of its constraints, by name.
     time : float
         Wall time of the sweep in seconds.
     seconds : dict of float
@@ -114,6 +116,7 @@ class Record:
     parts: Mapping[str, float] = field(default_factory=dict)
     distance: Mapping[str, float] = field(default_factory=dict)
     step_norm: Mapping[str, float] = field(default_factory=dict)
+    monitors: Mapping[str, float] = field(default_factory=dict)
     time: float = math.nan
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -165,9 +168,9 @@ class Trace:
         dist(0, ∂f), shape (K + 1,), NaN where it was not measured.
     decrease : ndarray
         Shape (K,); `decrease[k]` is f_k − f_{k+1}.
-    parts, distance, seconds : dict of ndarray
-        Terms of the objective, blocks of the distance, phases of the wall time, each by name and
-        of shape (K + 1,).
+    parts, distance, monitors, seconds : dict of ndarray
+        Terms of the objective, blocks of the distance, what else the scheme watches, phases of the
+        wall time, each by name and of shape (K + 1,).
     step_norm : dict of ndarray
         Frobenius norm of the change of each block of variables, shape (K,).
     time : ndarray
@@ -295,6 +298,11 @@ class Trace:
     def step_norm(self) -> dict[str, Array]:
         """Frobenius norm of the change of each block of variables, each of shape (K,)."""
         return {name: column.view[1:] for name, column in self._families["step_norm"].items()}
+
+    @property
+    def monitors(self) -> dict[str, Array]:
+        """What else the scheme watches, each of shape (K + 1,)."""
+        return {name: column.view for name, column in self._families["monitors"].items()}
 
     @property
     def seconds(self) -> dict[str, Array]:

@@ -25,6 +25,7 @@ SCHEME = amcore.ThreeSplitBCD(gamma=1.0, rho=None, alpha=1.0)
 BACKENDS = ["native", "reference"]
 
 NAMES = {
+    "ADMM",
     "Network",
     "NumericalError",
     "Problem",
@@ -48,6 +49,7 @@ NAMES = {
     "solve_many",
 }
 SIGNATURES = {
+    "ADMM": "beta=1.0 xi=None dual_init='zero' majorizer='published'",
     "Network": "widths activation='relu' output_activation='identity' skip=False bias=True",
     "ThreeSplitBCD": "gamma=1.0 rho=None alpha=1.0 inner_tol=1e-06 inner_iters=200",
     "Problem": (

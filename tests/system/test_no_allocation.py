@@ -26,6 +26,7 @@ SOURCE = r"""
 #include "amcore/activation/registry.hpp"
 #include "amcore/loss/registry.hpp"
 #include "amcore/regularizer/registry.hpp"
+#include "amcore/scheme/admm.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
 
 static std::atomic<bool> counting{false};
@@ -61,6 +62,7 @@ template <class T> struct Example {
   std::unique_ptr<Loss<T>> loss;
   RegularizerOf<regularizer::RidgeRegularizer, T> ridge{ParameterValues{0.1}};
   RegularizerOf<regularizer::L1Regularizer, T> l1{ParameterValues{0.1}};
+  ActivationOf<activation::TanhActivation, T> tanh{ParameterValues{}};
   Reducer reducer;
 
   T* draw(Index size) {
@@ -94,13 +96,28 @@ template <class T> struct Example {
       loss.reset(new LossOf<loss::SquaredLoss, T>({}));
     for (std::size_t i = 0; i < N; ++i) {
       const Index in = widths[i], out = widths[i + 1];
-      layers.push_back({in, out, in == out, activations[i].get(), &ridge, draw(in * out), draw(out),
-                        draw(out * n), draw(out * n)});
-      if (cross_entropy && i != 1) layers.back().activation_regularizer = &l1;
+      Layer<T> layer{in, out, in == out, activations[i].get(), &ridge};
+      layer.W = draw(in * out);
+      layer.b = draw(out);
+      for (T** array : {&layer.U, &layer.V, &layer.Lambda, &layer.V_old}) *array = draw(out * n);
+      if (cross_entropy && i != 1) layer.activation_regularizer = &l1;
+      layers.push_back(layer);
     }
     const std::vector<double> weights(N, 0.5);
-    const Problem<T> problem{n, draw(widths[0] * n), one_hot(), layers, *loss, 1.0};
-    ThreeSplitBCD<T> scheme(problem, {weights, weights, 0.3}, {threads, reducer});
+    Problem<T> problem{n, draw(widths[0] * n), one_hot(), layers, *loss, 1.0};
+    const Execution execution{threads, reducer};
+    ThreeSplitBCD<T> three_split(problem, {weights, weights, 0.3}, execution);
+    for (Layer<T>& layer : problem.layers) {
+      layer.skip = false;
+      layer.activation_regularizer = nullptr;
+      if (!layer.activation->is_identity()) layer.activation = &tanh;
+    }
+    ADMM<T> admm(problem, {weights, weights, std::vector<Majorizer>(N, {1, 0.8, 0}), true},
+                 execution);
+    return count(three_split) + count(admm);
+  }
+
+  static long count(Scheme& scheme) {
     scheme.forward();
     scheme.sweep(true);  // the runtime starts its threads at the first parallel loop
     counting = true;

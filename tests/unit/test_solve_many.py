@@ -18,7 +18,7 @@ def assert_same(run, other):
     assert run.stop_reason == other.stop_reason and len(run.trace) == len(other.trace)
     for name in ("objective", "subgradient_distance", "decrease"):
         np.testing.assert_array_equal(getattr(run.trace, name), getattr(other.trace, name))
-    for family in ("parts", "distance", "step_norm"):
+    for family in ("parts", "distance", "step_norm", "monitors"):
         ours, theirs = getattr(run.trace, family), getattr(other.trace, family)
         assert list(ours) == list(theirs)
         for name, column in ours.items():
@@ -50,6 +50,12 @@ def test_weights_to_start_from():
     runs = amcore.solve_many(PROBLEM, SCHEME, init=starts, max_iter=3)
     for run, start in zip(runs, starts, strict=True):
         assert_same(run, amcore.solve(PROBLEM, SCHEME, init=start, max_iter=3))
+
+
+def test_another_scheme():
+    scheme = amcore.ADMM(majorizer="tight")
+    for seed, run in enumerate(amcore.solve_many(PROBLEM, scheme, seed=range(3), max_iter=4)):
+        assert_same(run, amcore.solve(PROBLEM, scheme, seed=seed, max_iter=4))
 
 
 def test_one_of_each_is_one_run():

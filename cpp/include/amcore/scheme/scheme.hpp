@@ -41,6 +41,7 @@ struct Report {
   Named parts;                      // of the objective
   Named distance;                   // dist(0, ∂f) block by block
   Named step_norm;                  // ‖new − old‖ block by block
+  Named monitors;                   // what else the scheme watches
   Named seconds;                    // wall time by phase
 };
 

@@ -28,7 +28,7 @@ struct History {
     for (const double x : {seconds, latest.objective, latest.subgradient_distance, latest.decrease})
       numbers.push_back(x);
     for (const Named* family :
-         {&latest.parts, &latest.distance, &latest.step_norm, &latest.seconds})
+         {&latest.parts, &latest.distance, &latest.step_norm, &latest.monitors, &latest.seconds})
       for (const auto& [name, value] : *family) numbers.push_back(value);
     ++rows;
     report = &latest;

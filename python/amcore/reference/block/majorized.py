@@ -59,3 +59,20 @@ def majorized_target(activation: Activation, Z: Array, T: Array, h: float | Arra
     error = (activation.value(Z) - T) * activation.derivative(Z, "right")
     target: Array = Z - error / np.asarray(h, Z.dtype)
     return target
+
+
+def majorized_gap(
+    activation: Activation, Z: Array, step: Array, T: Array, h: float | Array
+) -> float:
+    """½‖σ(Z) − T‖² + ⟨E, step⟩ + h/2‖step‖² − ½‖σ(Z + step) − T‖² ≥ 0, E = (σ(Z) − T)⊙σ'(Z).
+
+    What the model of `majorized_target` is above the truth after a step; σ smooth. From
+    Δ = σ(Z + step) − σ(Z), as h/2‖step‖² − ½‖Δ‖² − ⟨σ(Z) − T, Δ − σ'(Z)⊙step⟩, where both terms of
+    the last difference take the step as rounded into Z + step: their error is then one relative to
+    the step.
+    """
+    moved = Z + step
+    change = activation.difference(moved, Z)
+    bend = change - activation.derivative(Z) * (moved - Z)
+    terms = h / 2 * step**2 - change**2 / 2 - (activation.value(Z) - T) * bend
+    return float(np.sum(terms, dtype=np.float64))

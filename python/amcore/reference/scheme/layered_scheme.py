@@ -97,9 +97,11 @@ class LayeredScheme(ABC):
             parts = self._parts()
             self.objective = sum(parts.values())
             middle = perf_counter()
-            distance = self._distance()
+            distance, monitors = self._distance(), self._monitors()
         seconds = {"objective": middle - start, "distance": perf_counter() - middle}
-        return Report(self.objective, parts=parts, distance=distance, seconds=seconds)
+        return Report(
+            self.objective, parts=parts, distance=distance, monitors=monitors, seconds=seconds
+        )
 
     def sweep(self, measure: bool) -> Report:
         """One sweep; distances, step norms and the accurate decrease only if `measure`."""
@@ -110,15 +112,21 @@ class LayeredScheme(ABC):
         with np.errstate(all="ignore"):
             decrease, step_norm = self._update()
             middle = perf_counter()
-            parts = self._parts()
+            parts, monitors = self._parts(), self._monitors()
             self.objective = sum(parts.values())
             end = perf_counter()
             seconds = {"update": middle - start, "objective": end - middle}
             if not measure:
-                return Report(self.objective, before - self.objective, parts=parts, seconds=seconds)
+                return Report(
+                    self.objective,
+                    before - self.objective,
+                    parts=parts,
+                    monitors=monitors,
+                    seconds=seconds,
+                )
             distance = self._distance()
         seconds["distance"] = perf_counter() - end
-        return Report(self.objective, decrease, parts, distance, step_norm, seconds)
+        return Report(self.objective, decrease, parts, distance, step_norm, monitors, seconds)
 
     @abstractmethod
     def _update(self) -> tuple[float, dict[str, float]]:
@@ -131,6 +139,10 @@ class LayeredScheme(ABC):
     @abstractmethod
     def _distance(self) -> dict[str, float]:
         """dist(0, ∂f) by blocks."""
+
+    def _monitors(self) -> dict[str, float]:
+        """Return what else the scheme watches, summed over all processes."""
+        return {}
 
     def _input(self, i: int) -> Array:
         """V_{i−1}, the input of layer i counted from 0."""

@@ -14,8 +14,9 @@ class Report:
     ----------
     objective, decrease, subgradient_distance : float
         f, its fall over the sweep (accurate relative to the steps), dist(0, ∂f); NaN if unknown.
-    parts, distance, step_norm, seconds : dict of str to float
-        Terms of f, dist(0, ∂f) and ‖Δ‖ by block of variables, wall time by phase.
+    parts, distance, step_norm, monitors, seconds : dict of str to float
+        Terms of f, dist(0, ∂f) and ‖Δ‖ by block of variables, what else the scheme watches, wall
+        time by phase.
     """
 
     objective: float
@@ -23,6 +24,7 @@ class Report:
     parts: dict[str, float] = field(default_factory=dict)
     distance: dict[str, float] = field(default_factory=dict)
     step_norm: dict[str, float] = field(default_factory=dict)
+    monitors: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
