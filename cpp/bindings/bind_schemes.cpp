@@ -7,6 +7,7 @@
 #include "amcore/scheme/admm.hpp"
 #include "amcore/scheme/solve_many.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
+#include "amcore/scheme/two_split_bcd.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"
 #include "operators.hpp"
@@ -201,24 +202,53 @@ std::unique_ptr<Engine> three_split_bcd(const Assembly& assembly, const std::vec
   });
 }
 
-std::unique_ptr<Engine> admm(const Assembly& assembly, const std::vector<double>& beta,
-                             const std::vector<double>& xi,
-                             const std::vector<std::array<double, 3>>& majorizers, bool backprop) {
-  const std::size_t N = assembly.layers.size();
-  expect_positive(beta, N, "beta");
-  expect_one_per_layer(xi, N, "xi");
-  for (const double value : xi) nonnegative(value, "xi");
-  expect_one_per_layer(majorizers, N, "majorizers");
+using MajorizerNumbers = std::vector<std::array<double, 3>>;  // base, slope, center
+
+std::vector<Majorizer> majorizer_of_layers(const MajorizerNumbers& numbers, std::size_t layers) {
+  expect_one_per_layer(numbers, layers, "majorizers");
   std::vector<Majorizer> bounds;
-  for (const auto& [base, slope, center] : majorizers) {
+  for (const auto& [base, slope, center] : numbers) {
     positive(base, "the base of a majorizer");
     nonnegative(slope, "the slope of a majorizer");
     bounds.push_back({base, slope, center});
   }
+  return bounds;
+}
+
+// What schemes refuse that take no skip connections and run in one process.
+void expect_no_skip(const Assembly& assembly, const char* scheme) {
   if (std::find(assembly.skip.begin(), assembly.skip.end(), true) != assembly.skip.end())
-    throw py::value_error("skip must be False: admm takes no skip connections");
+    throw py::value_error(std::string("skip must be False: ") + scheme +
+                          " takes no skip connections");
   if (!assembly.reducer.is_none())
-    throw py::value_error("reducer must be None: admm runs in one process only");
+    throw py::value_error(std::string("reducer must be None: ") + scheme +
+                          " runs in one process only");
+}
+
+std::unique_ptr<Engine> two_split_bcd(const Assembly& assembly, const std::vector<double>& gamma,
+                                      double alpha, int inner_iters,
+                                      const MajorizerNumbers& majorizers) {
+  const std::size_t N = assembly.layers.size();
+  expect_positive(gamma, N, "gamma");
+  positive(alpha, "alpha");
+  if (inner_iters < 1) throw py::value_error("inner_iters must be at least 1");
+  const std::vector<Majorizer> bounds = majorizer_of_layers(majorizers, N);
+  expect_no_skip(assembly, "two_split_bcd");
+  return Engine::make<TwoSplitBCD>(assembly, {"W", "b", "V"}, {}, [&](auto zero) {
+    return typename TwoSplitBCD<decltype(zero)>::Options{gamma, alpha, inner_iters, bounds,
+                                                         InnerLoop{}};
+  });
+}
+
+std::unique_ptr<Engine> admm(const Assembly& assembly, const std::vector<double>& beta,
+                             const std::vector<double>& xi, const MajorizerNumbers& majorizers,
+                             bool backprop) {
+  const std::size_t N = assembly.layers.size();
+  expect_positive(beta, N, "beta");
+  expect_one_per_layer(xi, N, "xi");
+  for (const double value : xi) nonnegative(value, "xi");
+  const std::vector<Majorizer> bounds = majorizer_of_layers(majorizers, N);
+  expect_no_skip(assembly, "admm");
   return Engine::make<ADMM>(assembly, {"W", "b", "V", "Lambda", "V_old"}, {}, [&](auto zero) {
     return typename ADMM<decltype(zero)>::Options{beta, xi, bounds, backprop};
   });
@@ -385,6 +415,8 @@ void bind_schemes(py::module_& m) {
         py::arg("inner_iters") = InnerLoop{}.iterations);
   m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
         py::arg("measure_every"), py::arg("num_threads"));
+  m.def("two_split_bcd", &two_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("alpha"),
+        py::arg("inner_iters"), py::arg("majorizers"));
   m.def("admm", &admm, py::arg("assembly"), py::arg("beta"), py::arg("xi"), py::arg("majorizers"),
         py::arg("backprop"));
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),

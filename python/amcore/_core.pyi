@@ -87,6 +87,13 @@ def three_split_bcd(
 def solve_many(
     engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
 ) -> list[tuple[dict[str, Array], NumericalError | None]]: ...
+def two_split_bcd(
+    assembly: Assembly,
+    gamma: Sequence[float],
+    alpha: float,
+    inner_iters: int,
+    majorizers: Sequence[tuple[float, float, float]],
+) -> Engine: ...
 def admm(
     assembly: Assembly,
     beta: Sequence[float],

@@ -38,10 +38,13 @@ template <class T> class WeightBlock {
   }
 
   // `v`: the moments of V (the input's are computed once and kept); `sums`: R Vᵀ and the sum of R;
-  // n samples.
+  // n samples. With a `curvature` h the Gram matrix counts h times, as a majoriser needs it; with an
+  // anchor the α-term is the distance from that, and the decrease is not the one of the rest.
   BlockStep update(T* W, T* b, const Moments<T>& v, const SampleSums<T>& sums, double samples,
                    double rho, double alpha, const Regularizer<T>& regularizer,
-                   const InnerLoop& loop, int layer, int threads) {
+                   const InnerLoop& loop, int layer, int threads, double curvature = 1,
+                   const T* anchor_W = nullptr, const T* anchor_b = nullptr) {
+    const double scale = rho * curvature;
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);
     const bool exact = regularizer.is_ridge();
     const double lam = exact ? regularizer.ridge() : 0;
@@ -49,12 +52,12 @@ template <class T> class WeightBlock {
     for (Index j = 0; j < in; ++j) {
       const double s_j = v.sum[j], m_j = v.shift[j];
       for (Index i = j; i < in; ++i)
-        h(i, j) = rho * (v.gram[j * in + i] +
-                         (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
+        h(i, j) = scale * (v.gram[j * in + i] +
+                           (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
       h(j, j) += alpha + lam;
-      if (b) h(in, j) = rho * (s_j + samples * m_j);
+      if (b) h(in, j) = scale * (s_j + samples * m_j);
     }
-    if (b) h(in, in) = rho * samples + alpha;
+    if (b) h(in, in) = scale * samples + alpha;
     h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
@@ -62,6 +65,10 @@ template <class T> class WeightBlock {
       for (Index j = 0; j < in; ++j)
         right(j, r) = rho * sums.cross(r, j) - lam * static_cast<double>(W[r * in + j]);
       if (b) right(in, r) = rho * sums.sum_r()[r];
+      if (!anchor_W) continue;
+      for (Index j = 0; j < in; ++j)
+        right(j, r) -= alpha * (static_cast<double>(W[r * in + j]) - anchor_W[r * in + j]);
+      if (b) right(in, r) -= alpha * (static_cast<double>(b[r]) - anchor_b[r]);
     }
     return exact ? least_squares(right, W, b, alpha, layer, threads)
                  : proximal(h, right, W, b, alpha, regularizer, loop, layer, threads);

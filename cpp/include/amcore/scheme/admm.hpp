@@ -73,7 +73,6 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     packed_first_step_ = Buffer<T>(left_panels_size<T>(layers_[0].out, layers_[0].in));
     width_ = out;
     carry_ = Buffer<T>(width_ * problem.samples);
-    maxima_ = Buffer<double>(plan_.chunks());
     h_.resize(depth());
     measurement_.resize(depth());
     name_report();
@@ -147,13 +146,10 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   double curvature(std::size_t i) {
     const Majorizer& majorizer = options_.majorizers[i];
     if (!(majorizer.slope > 0)) return majorizer(0);
-    std::fill_n(maxima_.data(), plan_.chunks(), 0.0);
-    pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
+    return majorizer(Base::greatest(i, [&](Tile tile, const Workspace& array) {
       multiplied(i, tile, array(0));
-      double& most = maxima_.data()[chunk];
-      most = std::max(most, distance_from(tile.size * layers_[i].out, array(0), majorizer.center));
-    });
-    return majorizer(*std::max_element(maxima_.data(), maxima_.data() + plan_.chunks()));
+      return distance_from(tile.size * layers_[i].out, array(0), majorizer.center);
+    }));
   }
 
   void weight_pass(std::size_t i) {
@@ -494,7 +490,6 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   std::vector<Buffer<T>> steps_;  // of (W_i, b_i), by layer
   Buffer<T> carry_;               // a sample every width_
   Index width_ = 0;
-  Buffer<double> maxima_;  // by chunk
   std::vector<double> h_;  // of this sweep, by layer
   std::vector<Measurement> measurement_;
   double loss_value_ = 0;

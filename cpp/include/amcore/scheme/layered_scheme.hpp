@@ -101,6 +101,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     packed_ = Buffer<T>(left_panels_size<T>(out, in));
     gradient_ = Buffer<T>(out * in);
     tallies_ = Buffer<PaddedTally>(plan_.chunks());
+    maxima_ = Buffer<double>(plan_.chunks());
     for (int thread = 0; thread < threads_; ++thread) {
       Workspace& workspace = workspaces_.emplace_back();
       workspace.thread = static_cast<std::size_t>(thread);
@@ -147,6 +148,16 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     return total;
   }
 
+  // The greatest of body(tile, workspace) ≥ 0 over all tiles of this process.
+  template <class Body> double greatest(std::size_t i, Body&& body) {
+    std::fill_n(maxima_.data(), plan_.chunks(), 0.0);
+    pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& workspace) {
+      double& most = maxima_.data()[chunk];
+      most = std::max(most, body(tile, workspace));
+    });
+    return *std::max_element(maxima_.data(), maxima_.data() + plan_.chunks());
+  }
+
   // Start the sums over samples for the weights of layer i. The Gram matrix of the input never
   // changes: it is summed once.
   void begin_weight_sums(std::size_t i) {
@@ -173,10 +184,13 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   }
 
   // (W_i, b_i) ← argmin r + ρ/2‖R − ΔW V_{i−1} − Δb‖² + α/2‖Δ‖², R having gone into the sums.
-  BlockStep update_weights(std::size_t i, double rho, double alpha, const InnerLoop& inner) {
+  // `curvature` and anchor as for the block.
+  BlockStep update_weights(std::size_t i, double rho, double alpha, const InnerLoop& inner,
+                           double curvature = 1, const T* anchor_W = nullptr,
+                           const T* anchor_b = nullptr) {
     const Layer<T>& l = layers_[i];
     return weight_.update(l.W, l.b, moments(i), sums_, total_samples_, rho, alpha, *l.regularizer,
-                          inner, static_cast<int>(i) + 1, threads_);
+                          inner, static_cast<int>(i) + 1, threads_, curvature, anchor_W, anchor_b);
   }
 
   // dist²(0, ∂_{(W_i, b_i)} f) where f = r − ρ⟨W V + b, R⟩ + …, R having gone into the gradient
@@ -242,7 +256,8 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   Buffer<T> input_moments_;  // of X, once
   bool input_moments_ready_ = false;
   Buffer<T> gradient_;
-  Buffer<PaddedTally> tallies_;
+  Buffer<PaddedTally> tallies_;  // by chunk, as the maxima
+  Buffer<double> maxima_;
   std::vector<Workspace> workspaces_;  // one per thread
 };
 

@@ -42,6 +42,19 @@ class Majorizer:
             return cls.published(sigma)
         return cls(sigma.L1**2, sigma.L2, centers[sigma.name])
 
+    @classmethod
+    def trial(cls, sigma: Activation) -> Majorizer:
+        """Return the tight h, or where there is none one to begin with and to double at need.
+
+        Away from kinks h = L1² majorises a piecewise linear σ. For softplus σ'² + σσ'' < 1.1.
+        """
+        tight = cls.tight(sigma)
+        if tight.finite:
+            return tight
+        if sigma.name == "softplus":
+            return cls(1.1, sigma.L2, 0.0)
+        return cls(sigma.L1**2 if math.isfinite(sigma.L1) else 1.0, 0.0, 0.0)
+
     @property
     def finite(self) -> bool:
         """Whether there is such an h."""
@@ -62,17 +75,22 @@ def majorized_target(activation: Activation, Z: Array, T: Array, h: float | Arra
 
 
 def majorized_gap(
-    activation: Activation, Z: Array, step: Array, T: Array, h: float | Array
-) -> float:
-    """½‖σ(Z) − T‖² + ⟨E, step⟩ + h/2‖step‖² − ½‖σ(Z + step) − T‖² ≥ 0, E = (σ(Z) − T)⊙σ'(Z).
+    activation: Activation,
+    Z: Array,
+    step: Array,
+    T: Array,
+    h: float | Array,
+    axis: int | None = None,
+) -> Array:
+    """½‖σ(Z) − T‖² + ⟨E, step⟩ + h/2‖step‖² − ½‖σ(Z + step) − T‖², E = (σ(Z) − T)⊙σ'(Z).
 
-    What the model of `majorized_target` is above the truth after a step; σ smooth. From
-    Δ = σ(Z + step) − σ(Z), as h/2‖step‖² − ½‖Δ‖² − ⟨σ(Z) − T, Δ − σ'(Z)⊙step⟩, where both terms of
-    the last difference take the step as rounded into Z + step: their error is then one relative to
-    the step.
+    What the model of `majorized_target` is above the truth after a step, in all or along an axis;
+    not negative where h majorises. From Δ = σ(Z + step) − σ(Z), as h/2‖step‖² − ½‖Δ‖² −
+    ⟨σ(Z) − T, Δ − σ'(Z)⊙step⟩, where both terms of the last difference take the step as rounded
+    into Z + step: their error is then one relative to the step.
     """
     moved = Z + step
     change = activation.difference(moved, Z)
-    bend = change - activation.derivative(Z) * (moved - Z)
+    bend = change - activation.derivative(Z, "right") * (moved - Z)
     terms = h / 2 * step**2 - change**2 / 2 - (activation.value(Z) - T) * bend
-    return float(np.sum(terms, dtype=np.float64))
+    return np.asarray(np.sum(terms, axis=axis, dtype=np.float64))

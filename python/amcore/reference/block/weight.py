@@ -18,6 +18,8 @@ def ridge_update(
     alpha: float,
     lam: float,
     total: Callable[[Array], Array] = np.asarray,
+    *,
+    anchor: Array | None = None,
 ) -> tuple[Array, Array | None, float]:
     """Return argmin ρ/2‖U − V Wᵀ − b‖² + λ/2‖W‖² + α/2‖(W, b) − (W, b)⁰‖² and the decrease.
 
@@ -27,7 +29,9 @@ def ridge_update(
         (W̃ − W̃⁰)(ρ ṼᵀṼ + αI + λE) = ρ RᵀṼ − λ W̃⁰E.
 
     Source: Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; the joint update of b and the correction
-    form are our own algebra. Computed in float64; `total` adds an array over all processes.
+    form are our own algebra. Computed in float64; `total` adds an array over all processes. With
+    an `anchor` [W, b] the α-term is the distance from that instead of from (W, b)⁰; the decrease
+    is that of the rest only without it.
     """
     inputs = V.astype(np.float64)
     old = W.astype(np.float64)
@@ -38,6 +42,8 @@ def ridge_update(
         penalty[-1] = 0
     residual = U - inputs @ old.T
     rhs = rho * total(residual.T @ inputs) - lam * old * penalty
+    if anchor is not None:
+        rhs -= alpha * (old - anchor)
     matrix = rho * total(inputs.T @ inputs) + np.diag(alpha + lam * penalty)
     factor = np.linalg.cholesky(matrix)
     step = np.linalg.solve(factor.T, np.linalg.solve(factor, rhs.T)).T
@@ -57,6 +63,8 @@ def proximal_update(
     tolerance: float,
     iterations: int,
     total: Callable[[Array], Array] = np.asarray,
+    *,
+    anchor: Array | None = None,
 ) -> tuple[Array, Array | None, float]:
     """Return argmin r(W) + ρ/2‖U − V Wᵀ − b‖² + α/2‖(W, b) − (W, b)⁰‖² and the decrease.
 
@@ -68,6 +76,8 @@ def proximal_update(
     inputs = V if b is None else np.column_stack([V, np.ones(len(V), V.dtype)])
     old = W if b is None else np.column_stack([W, b])
     rhs = rho * total((U - inputs @ old.T).T @ inputs)
+    if anchor is not None:
+        rhs -= alpha * (old - anchor)
     matrix = rho * total(inputs.T @ inputs) + alpha * np.eye(inputs.shape[1])
     if b is None:
         schur, reduced = matrix, rhs

@@ -99,7 +99,7 @@ class ADMM(LayeredScheme):
             message = "the weight update's matrix is not positive definite; add a ridge"
             raise NumericalError(message, layer=i + 1, block="W") from None
         change = V @ (W - layer.W).T + (0 if b is None else b - layer.b)
-        decrease += beta * majorized_gap(layer.activation, Z, change, T, h)
+        decrease += beta * float(majorized_gap(layer.activation, Z, change, T, h))
         if b is not None and np.isfinite(W).all():
             self._write(layer.b, b, i, "W")
         self._write(layer.W, W, i, "W")
@@ -120,7 +120,7 @@ class ADMM(LayeredScheme):
             new = hidden_update(S, target, above.W, above.b, beta, rho)
             change = (new - old) @ above.W.T
             decrease = beta / 2 * square(new - old) + rho / 2 * square(change)
-            decrease += self.beta[i + 1] * majorized_gap(above.activation, Z, change, T, h)
+            decrease += self.beta[i + 1] * float(majorized_gap(above.activation, Z, change, T, h))
         self._write(layer.V, new, i, "V")
         return decrease
 

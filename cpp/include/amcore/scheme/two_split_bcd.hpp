@@ -1,0 +1,687 @@
+// Two-splitting block coordinate descent:
+//
+//   f(W, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − σ_i(W_i V_{i−1} + b_i1ᵀ)‖²
+//
+// A sweep lowers f + α/2‖block − old block‖² over V_N, W_N, then V_i, W_i for i = N−1, …, 1, always
+// with the newest values: exactly where no activation but the identity stands around the block,
+// else by majorised least squares (block/majorized.hpp), whose curvature h is doubled for the
+// samples of V_i and the rows of W_i that would rise. Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 1;
+// Xu, Bao, Xing (2022), equation (2).
+//
+// Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it leaves
+// Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d and n
+// samples: Z_i for S 2, the step of V_i 6 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
+// 15 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
+#pragma once
+
+#include "amcore/block/hidden.hpp"
+#include "amcore/block/majorized.hpp"
+#include "amcore/block/output.hpp"
+#include "amcore/scheme/layered_scheme.hpp"
+
+namespace amcore {
+
+// Sums over samples of one pass; the names say of which layer: here = i, above = i + 1.
+struct TwoSplitSum {
+  enum : std::size_t {
+    loss,
+    fit_here,
+    fit_above,
+    distance_v,
+    step_v,
+    decrease_v,
+    rejected,  // samples
+    count
+  };
+};
+
+template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum::count> {
+ public:
+  struct Options {
+    std::vector<double> gamma;  // one per layer
+    double alpha;
+    int inner_iters;                    // majorised steps of a block
+    std::vector<Majorizer> majorizers;  // one per layer
+    InnerLoop inner{};                  // for regularisers other than a ridge
+  };
+
+  TwoSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
+      : Base(problem, execution, 15, 12), options_(std::move(options)) {
+    Index out = 0, in = 0, cached = 0, hidden_out = 1, hidden_in = 1, kept = 0;
+    for (std::size_t i = 0; i < depth(); ++i) {
+      const Layer<T>& l = layers_[i];
+      out = std::max(out, l.out);
+      in = std::max(in, l.in);
+      if (!is_exact(i)) cached = std::max(cached, l.out);
+      if (i == 0) continue;
+      hidden_out = std::max(hidden_out, l.out);
+      hidden_in = std::max(hidden_in, l.in);
+      if (!is_exact(i) && options_.inner_iters > 1) kept = std::max(kept, l.in);
+    }
+    const Index n = problem.samples;
+    hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    for (Buffer<T>& product : products_) product = Buffer<T>(n * cached);
+    start_v_ = Buffer<T>(n * kept);
+    state_of_ = Buffer<Progress>(n);
+    const Index weights = out * (in + 1);
+    for (Buffer<T>* buffer : {&old_, &new_, &anchor_, &step_}) *buffer = Buffer<T>(weights);
+    for (Buffer<double>* buffer : {&gain_, &size_}) *buffer = Buffer<double>(out);
+    left_ = Buffer<bool>(out);
+    row_sums_ = Buffer<double>(plan_.chunks() * 3 * out);
+    measurement_.resize(depth());
+    name_report();
+  }
+
+  const Report& sweep(bool measure) override {
+    start();
+    for (std::size_t i = depth(); i-- > 0;) {
+      if (i + 1 == depth())
+        clock_.time(Phase::pass, [&] { output_pass(); });
+      else
+        update_hidden(i);
+      update_weight(i);
+    }
+    clock_.time(Phase::pass, [&] { closing_pass(); });
+    if (measure) measure_distances();
+    return fill_report(measure, true);
+  }
+
+  const Report& measure() override {
+    start();
+    measure_distances();
+    for (std::size_t i = 0; i < depth(); ++i) measurement_[i].fit = measurement_[i].measured_fit;
+    loss_value_ = measured_loss_;
+    return fill_report(true, false);
+  }
+
+ private:
+  using Base = LayeredScheme<T, TwoSplitSum::count>;
+  using Sum = TwoSplitSum;
+  using Base::depth, Base::pack_weights, Base::pass, Base::previous;
+  using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
+  using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
+  using typename Base::Tally;
+  using typename Base::Workspace;
+
+  static constexpr int doublings = 30;
+
+  enum class Progress : unsigned char { settled, unsettled, pending };
+
+  struct Measurement {
+    double regularizer = 0, fit = 0, measured_fit = 0;  // parts of the objective
+    double distance_w = 0, distance_v = 0;              // squared
+    double step_w = 0, step_v = 0;                      // squared
+    double decrease = 0;
+  };
+  struct Phase {
+    enum : std::size_t { pass, factor, weight, measure, count };
+  };
+
+  void start() {
+    measurement_.assign(depth(), {});
+    loss_value_ = 0;
+    clock_.reset();
+    for (std::size_t i = 0; i < depth(); ++i) {
+      const Layer<T>& l = layers_[i];
+      measurement_[i].regularizer = l.regularizer->value(l.out, l.in, l.W);
+    }
+  }
+
+  bool is_exact(std::size_t i) const { return layers_[i].activation->is_identity(); }
+  // Z_i of the samples from `begin` on, for i with an activation.
+  T* product(std::size_t i, Index begin) const {
+    return products_[i % 2].data() + begin * layers_[i].out;
+  }
+
+  double curvature(std::size_t i) {
+    const Majorizer& majorizer = options_.majorizers[i];
+    if (!(majorizer.slope > 0)) return majorizer(0);
+    const Index out = layers_[i].out;
+    return majorizer(Base::greatest(i, [&](Tile tile, const Workspace&) {
+      return distance_from(tile.size * out, layers_[i].V + tile.begin * out, majorizer.center);
+    }));
+  }
+
+  // V_N, and the sums for W_N.
+  void output_pass() {
+    const std::size_t i = depth() - 1;
+    const Layer<T>& l = layers_[i];
+    pack_weights(i);
+    Base::begin_weight_sums(i);
+    const Tally tally =
+        pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) -> const char* {
+          const Index t = tile.size, size = t * l.out;
+          const T* const y = Y_ + tile.begin * l.out;
+          T* const V = l.V + tile.begin * l.out;
+          T *const s = array(0), *const v = array(1);
+          target_from_below(i, tile, s, array);
+          output_update(l.out, t, loss_, loss_weight_, y, s, V, options_.gamma[i], options_.alpha,
+                        array(2), v);
+          if (!all_finite(size, v)) return "V";
+          const BlockStep moved =
+              output_step(l.out, t, loss_, loss_weight_, y, s, V, v, options_.gamma[i]);
+          sums[Sum::step_v] += moved.squared_step;
+          sums[Sum::decrease_v] += moved.decrease;
+          sums[Sum::loss] += loss_weight_ * loss_.value(l.out, t, v, y);
+          std::copy_n(v, size, V);
+          add_weight_sums(i, chunk, tile, array);
+          return nullptr;
+        });
+    Base::reduce_weight_sums(i);
+    loss_value_ = tally[Sum::loss];
+    measurement_[i].step_v = tally[Sum::step_v];
+    measurement_[i].decrease += tally[Sum::decrease_v];
+  }
+
+  // s ← σ_i(Z_i), Z_i = W_i V_{i−1} + b_i1ᵀ, which is kept.
+  void target_from_below(std::size_t i, Tile tile, T* s, const Workspace& array) const {
+    const Layer<T>& l = layers_[i];
+    T* const z = is_exact(i) ? s : product(i, tile.begin);
+    affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, z,
+           array.panels.right.data());
+    if (!is_exact(i)) l.activation->value(tile.size * l.out, z, s);
+  }
+
+  // What the sums for W_i take: V_i − Z_i, or −E_i = (V_i − σ(Z_i))⊙σ'(Z_i).
+  void add_weight_sums(std::size_t i, Index chunk, Tile tile, const Workspace& array) {
+    const Layer<T>& l = layers_[i];
+    const Index size = tile.size * l.out;
+    const T* const v = l.V + tile.begin * l.out;
+    const T* const below = previous(i) + tile.begin * l.in;
+    T *const r = array(0), *const slope = array(1);
+    if (is_exact(i)) {
+      affine(l, tile.size, packed_.data(), below, r, array.panels.right.data());
+      for (Index k = 0; k < size; ++k) r[k] = v[k] - r[k];
+    } else {
+      const T* const z = product(i, tile.begin);
+      l.activation->value(size, z, r);
+      l.activation->derivative(size, z, Side::right, slope);
+      for (Index k = 0; k < size; ++k) r[k] = (v[k] - r[k]) * slope[k];
+    }
+    sums_.add(chunk, tile.size, r, below, array.panels);
+  }
+
+  // V_i, i < N, and the sums for W_i.
+  void update_hidden(std::size_t i) {
+    const Layer<T>& above = layers_[i + 1];
+    pack_weights(i);
+    Base::begin_weight_sums(i);
+    const int steps = is_exact(i + 1) ? 1 : options_.inner_iters;
+    Tally total{};
+    for (int step = 0; step < steps; ++step) {
+      double h = is_exact(i + 1) ? 1 : curvature(i + 1);
+      std::fill_n(state_of_.data(), plan_.samples(), Progress::settled);
+      for (int level = 0; level <= doublings; ++level, h *= 2) {
+        clock_.time(Phase::factor, [&] {
+          hidden_.prepare(above.out, above.in, above.W, options_.gamma[i] + options_.alpha,
+                          options_.gamma[i + 1] * h, static_cast<int>(i) + 1, threads_);
+        });
+        Tally tally{};
+        clock_.time(Phase::pass,
+                    [&] { tally = hidden_pass(i, step, step + 1 == steps, level, h); });
+        for (std::size_t k = 0; k < tally.size(); ++k) total[k] += tally[k];
+        if (tally[Sum::rejected] == 0) break;
+      }
+      if (step + 1 == steps) clock_.time(Phase::pass, [&] { finishing_pass(i, total); });
+    }
+    Base::reduce_weight_sums(i);
+    Measurement& m = measurement_[i];
+    m.step_v = total[Sum::step_v];
+    m.decrease += total[Sum::decrease_v];
+    measurement_[i + 1].fit = total[Sum::fit_above];
+  }
+
+  // One majorised step of the samples of V_i: of all at level 0, after that of those left.
+  Tally hidden_pass(std::size_t i, int step, bool last, int level, double h) {
+    return pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) -> const char* {
+      Progress* const progress = state_of_.data() + tile.begin;
+      if (level > 0 && std::none_of(progress, progress + tile.size,
+                                    [](Progress p) { return p == Progress::unsettled; }))
+        return nullptr;
+      const char* const failed = move_samples(i, step, level, h, tile, sums, array);
+      if (failed) return failed;
+      if (last && level == 0 && std::all_of(progress, progress + tile.size, [](Progress p) {
+            return p == Progress::settled;
+          }))
+        finish_tile(i, chunk, tile, sums, array);
+      else if (last && level == 0)  // its other samples have moved
+        std::replace(progress, progress + tile.size, Progress::settled, Progress::pending);
+      return nullptr;
+    });
+  }
+
+  // S = σ(Z_i);  the model's minimiser from V;  kept sample by sample where it does not rise.
+  const char* move_samples(std::size_t i, int step, int level, double h, Tile tile, Tally& sums,
+                           const Workspace& array) {
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    const bool exact = is_exact(i + 1);
+    const double pull = options_.gamma[i] + options_.alpha, gamma_above = options_.gamma[i + 1];
+    Progress* const progress = state_of_.data() + tile.begin;
+    T *const V = here.V + tile.begin * here.out, *const s = array(0), *const v = array(1);
+    const T* const v_above = above.V + tile.begin * above.out;
+    T* const z_above = exact ? nullptr : product(i + 1, tile.begin);
+    T* const first =
+        options_.inner_iters > 1 && !exact ? start_v_.data() + tile.begin * here.out : nullptr;
+    if (step == 0 && level == 0) {
+      target_from_below(i, tile, s, array);
+      if (first) std::copy_n(V, tile.size * here.out, first);
+    } else if (is_exact(i)) {
+      target_from_below(i, tile, s, array);
+    } else {
+      here.activation->value(tile.size * here.out, product(i, tile.begin), s);
+    }
+    const T* const start = first ? first : V;
+    const T share = static_cast<T>(options_.alpha / pull);
+    for (Index k = 0; k < tile.size * here.out; ++k) s[k] += share * (start[k] - s[k]);
+
+    // The samples to move, close together.
+    Index t = 0;
+    T *const from = array(2), *const z = array(3), *const goal = array(4);
+    for (Index j = 0; j < tile.size; ++j) {
+      if (level > 0 && progress[j] != Progress::unsettled) continue;
+      if (t < j) std::copy_n(s + j * here.out, here.out, s + t * here.out);
+      std::copy_n(V + j * here.out, here.out, from + t * here.out);
+      std::copy_n(v_above + j * above.out, above.out, goal + t * above.out);
+      if (!exact) std::copy_n(z_above + j * above.out, above.out, z + t * above.out);
+      ++t;
+    }
+    const Index size = t * here.out, size_above = t * above.out;
+    T *const value = array(5), *const slope = array(6), *const residual = array(7);
+    if (exact)
+      std::copy_n(goal, size_above, residual);
+    else
+      majorized_target(size_above, *above.activation, z, goal, h, value, slope, residual);
+    if (above.b)
+      for (Index j = 0; j < t; ++j)
+        for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
+    hidden_.update(t, s, residual, v, array.panels.right.data());
+    if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
+    T *const delta = array(8), *const change = array(9), *const moved = array(10),
+             *const difference = array(11);
+    for (Index k = 0; k < size; ++k) delta[k] = v[k] - from[k];
+    hidden_.apply(t, delta, change, array.panels.right.data());
+
+    for (Index j = 0, g = 0; j < tile.size; ++j) {
+      if (level > 0 && progress[j] != Progress::unsettled) continue;
+      const Index a = g * here.out, b = g * above.out;
+      const double squared = sum_of_squares(here.out, delta + a);
+      const double model =
+          (pull * squared + gamma_above * h * sum_of_squares(above.out, change + b)) / 2;
+      double gain = model;
+      if (!exact)
+        gain +=
+            gamma_above * majorized_gap(above.out, *above.activation, z + b, value + b, slope + b,
+                                        goal + b, change + b, h, moved + b, difference + b);
+      ++g;
+      if (!accepted(gain, model)) {
+        progress[j] = Progress::unsettled;
+        ++sums[Sum::rejected];
+        continue;
+      }
+      if (level > 0) progress[j] = Progress::pending;
+      std::copy_n(v + a, here.out, V + j * here.out);
+      if (!exact) std::copy_n(moved + b, above.out, z_above + j * above.out);
+      sums[Sum::decrease_v] += gain;
+      if (!first) {
+        sums[Sum::step_v] += squared;
+        sums[Sum::decrease_v] += options_.alpha / 2 * squared;
+      }
+    }
+    if (exact) sums[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, residual);
+    return nullptr;
+  }
+
+  // Whether an objective did not rise, but for the rounding of terms of that size.
+  static bool accepted(double gain, double size) {
+    return gain >= -8 * std::numeric_limits<double>::epsilon() * size;
+  }
+
+  // V_i of a tile is final.
+  void finish_tile(std::size_t i, Index chunk, Tile tile, Tally& sums, const Workspace& array) {
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    if (!is_exact(i + 1)) {
+      const Index size = tile.size * above.out;
+      const T* const v_above = above.V + tile.begin * above.out;
+      T* const fit = array(0);
+      above.activation->value(size, product(i + 1, tile.begin), fit);
+      for (Index k = 0; k < size; ++k) fit[k] = v_above[k] - fit[k];
+      sums[Sum::fit_above] += options_.gamma[i + 1] / 2 * sum_of_squares(size, fit);
+      if (options_.inner_iters > 1) {
+        const Index from = tile.begin * here.out;
+        const double squared = sum(tile.size * here.out, [&](Index k) {
+          return square(static_cast<double>(here.V[from + k]) - start_v_.data()[from + k]);
+        });
+        sums[Sum::step_v] += squared;
+        sums[Sum::decrease_v] += options_.alpha / 2 * squared;
+      }
+    }
+    add_weight_sums(i, chunk, tile, array);
+  }
+
+  // Of the tiles of which not all samples settled at once.
+  void finishing_pass(std::size_t i, Tally& total) {
+    const auto settled = [](Progress p) { return p == Progress::settled; };
+    if (std::all_of(state_of_.data(), state_of_.data() + plan_.samples(), settled)) return;
+    const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
+      const Progress* const progress = state_of_.data() + tile.begin;
+      if (!std::all_of(progress, progress + tile.size, settled))
+        finish_tile(i, chunk, tile, sums, array);
+    });
+    for (std::size_t k = 0; k < tally.size(); ++k) total[k] += tally[k];
+  }
+
+  void update_weight(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    Measurement& m = measurement_[i];
+    if (is_exact(i)) {
+      clock_.time(Phase::weight, [&] {
+        const BlockStep moved =
+            Base::update_weights(i, options_.gamma[i], options_.alpha, options_.inner);
+        m.step_w = moved.squared_step;
+        m.decrease += moved.decrease;
+      });
+    } else {
+      const Index size = l.out * l.in;
+      copy_weights(l, anchor_.data());
+      for (int step = 0; step < options_.inner_iters; ++step) {
+        if (step > 0) clock_.time(Phase::pass, [&] { weight_sums_pass(i); });
+        m.decrease += step_weight(i);
+      }
+      for (Index k = 0; k < size; ++k)
+        m.step_w += square(static_cast<double>(l.W[k]) - anchor_.data()[k]);
+      if (l.b)
+        for (Index k = 0; k < l.out; ++k)
+          m.step_w += square(static_cast<double>(l.b[k]) - anchor_.data()[size + k]);
+      m.decrease += options_.alpha / 2 * m.step_w;
+    }
+    m.regularizer = l.regularizer->value(l.out, l.in, l.W);
+  }
+
+  void weight_sums_pass(std::size_t i) {
+    Base::begin_weight_sums(i);
+    pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
+      add_weight_sums(i, chunk, tile, array);
+    });
+    Base::reduce_weight_sums(i);
+  }
+
+  // One majorised step of (W_i, b_i) from the sums; the fall of its objective, that of f and the
+  // α-term. A regulariser that couples the rows couples their acceptance.
+  double step_weight(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    const Index size = l.out * l.in, rows = l.regularizer->by_row() ? l.out : 1;
+    copy_weights(l, old_.data());
+    copy_weights(l, new_.data());
+    std::fill_n(left_.data(), rows, true);
+    double h = curvature(i), fall = 0;
+    for (int level = 0; level <= doublings; ++level, h *= 2) {
+      set_weights(l, old_.data());
+      clock_.time(Phase::weight, [&] {
+        Base::update_weights(i, options_.gamma[i], options_.alpha, options_.inner, h,
+                             anchor_.data(), anchor_.data() + size);
+      });
+      clock_.time(Phase::pass, [&] { checking_pass(i, h); });
+      model_fall(i);
+      bool all = true;
+      for (Index r = 0; r < rows; ++r) {
+        if (!left_.data()[r]) continue;
+        if (!accepted(gain_.data()[r], size_.data()[r])) {
+          all = false;
+          continue;
+        }
+        left_.data()[r] = false;
+        fall += gain_.data()[r];
+        for (Index q = rows == 1 ? 0 : r; q < (rows == 1 ? l.out : r + 1); ++q) {
+          std::copy_n(l.W + q * l.in, l.in, new_.data() + q * l.in);
+          if (l.b) new_.data()[size + q] = l.b[q];
+        }
+      }
+      if (all) {
+        set_weights(l, new_.data());
+        if (level > 0)
+          clock_.time(Phase::pass, [&] { product_pass(i); });
+        else  // Z_i + ΔZ is where Z_{i+1} was
+          std::swap(products_[0], products_[1]);
+        return fall;
+      }
+    }
+    set_weights(l, new_.data());
+    clock_.time(Phase::pass, [&] { product_pass(i); });
+    return fall;
+  }
+
+  // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  Z_i + ΔZ goes
+  // where Z_{i+1} was.
+  void checking_pass(std::size_t i, double h) {
+    const Layer<T>& l = layers_[i];
+    const Index size = l.out * l.in;
+    T* const step = step_.data();
+    for (Index k = 0; k < size; ++k) step[k] = l.W[k] - old_.data()[k];
+    for (Index k = 0; k < l.out; ++k) step[size + k] = l.b ? l.b[k] - old_.data()[size + k] : T(0);
+    pack_left(l.out, l.in, step, l.in, Index(1), packed_.data());
+    const Layer<T> change{l.in, l.out, false, l.activation, l.regularizer, step, step + size};
+    std::fill_n(row_sums_.data(), plan_.chunks() * 3 * l.out, 0.0);
+    pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
+      const Index t = tile.size;
+      const T* const v = l.V + tile.begin * l.out;
+      const T* const z = product(i, tile.begin);
+      T* const next = products_[(i + 1) % 2].data() + tile.begin * l.out;
+      T *const dz = array(0), *const value = array(1), *const slope = array(2),
+               *const moved = array(3), *const difference = array(4);
+      affine(change, t, packed_.data(), previous(i) + tile.begin * l.in, dz,
+             array.panels.right.data());
+      l.activation->value(t * l.out, z, value);
+      l.activation->derivative(t * l.out, z, Side::right, slope);
+      double* const totals = row_sums_.data() + chunk * 3 * l.out;
+      for (Index j = 0; j < t; ++j) {
+        const Index at = j * l.out;
+        majorized_gaps(l.out, *l.activation, z + at, value + at, slope + at, v + at, dz + at, h,
+                       moved + at, difference + at, [&](Index k, double gap) {
+                         const double d = dz[at + k];
+                         totals[3 * k] += d * d;
+                         totals[3 * k + 1] +=
+                             (static_cast<double>(value[at + k]) - v[at + k]) * slope[at + k] * d;
+                         totals[3 * k + 2] += gap;
+                       });
+      }
+      std::copy_n(moved, t * l.out, next);
+    });
+    for (Index chunk = 1; chunk < plan_.chunks(); ++chunk)
+      for (Index k = 0; k < 3 * l.out; ++k)
+        row_sums_.data()[k] += row_sums_.data()[chunk * 3 * l.out + k];
+    h_ = h;
+  }
+
+  // The gain of every row, or of all together in the first, and how large its terms are.
+  void model_fall(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    const Index size = l.out * l.in;
+    const double gamma = options_.gamma[i], alpha = options_.alpha;
+    const Regularizer<T>& r = *l.regularizer;
+    const bool exact = r.is_ridge(), coupled = !r.by_row();
+    for (Index q = 0; q < l.out; ++q) {
+      const T *const now = l.W + q * l.in, *const before = old_.data() + q * l.in,
+                     *const from = anchor_.data() + q * l.in;
+      const double* const totals = row_sums_.data() + 3 * q;
+      const double half = gamma * h_ / 2 * totals[0], gap = gamma * totals[2];
+      const auto squared = [](double a, double b) { return square(a - b); };
+      const auto pulled = [](double a, double b, double c) {
+        return (a - b) * ((a - c) + (b - c));
+      };
+      double moved = sum(l.in, [&](Index k) { return squared(now[k], before[k]); });
+      double gain, terms;
+      if (exact) {  // half the curvature along the step
+        const double ridge = r.ridge() * moved;
+        if (l.b) moved += squared(l.b[q], old_.data()[size + q]);
+        terms = half + (ridge + alpha * moved) / 2;
+        gain = terms;
+      } else {
+        double pull = sum(l.in, [&](Index k) { return pulled(now[k], before[k], from[k]); });
+        if (l.b) pull += pulled(l.b[q], old_.data()[size + q], anchor_.data()[size + q]);
+        const double linear = gamma * totals[1];
+        double rise = coupled ? 0 : r.difference(1, l.in, now, before);
+        if (coupled && q == 0) rise = r.difference(l.out, l.in, l.W, old_.data());
+        gain = -(linear + half + rise + alpha / 2 * pull);
+        terms = std::abs(linear) + half + std::abs(rise) + std::abs(alpha / 2 * pull);
+      }
+      gain += gap;
+      if (coupled && q > 0) {
+        gain_.data()[0] += gain;
+        size_.data()[0] += terms;
+      } else {
+        gain_.data()[q] = gain;
+        size_.data()[q] = terms;
+      }
+    }
+  }
+
+  // Z_i from the weights as they are.
+  void product_pass(std::size_t i) {
+    const Layer<T>& l = layers_[i];
+    pack_weights(i);
+    pass(i, [&](Index, Tile tile, Tally&, const Workspace& array) {
+      affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, product(i, tile.begin),
+             array.panels.right.data());
+    });
+  }
+
+  static void copy_weights(const Layer<T>& l, T* to) {
+    std::copy_n(l.W, l.out * l.in, to);
+    if (l.b) std::copy_n(l.b, l.out, to + l.out * l.in);
+  }
+  static void set_weights(const Layer<T>& l, const T* from) {
+    std::copy_n(from, l.out * l.in, l.W);
+    if (l.b) std::copy_n(from + l.out * l.in, l.out, l.b);
+  }
+
+  // The fit of layer 1, final since W_1 is.
+  void closing_pass() {
+    const Layer<T>& l = layers_[0];
+    if (is_exact(0)) pack_weights(0);
+    const Tally tally = pass(0, [&](Index, Tile tile, Tally& sums, const Workspace& array) {
+      const Index size = tile.size * l.out;
+      const T* const v = l.V + tile.begin * l.out;
+      T* const fit = array(0);
+      if (is_exact(0))
+        affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit,
+               array.panels.right.data());
+      else
+        l.activation->value(size, product(0, tile.begin), fit);
+      for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
+      sums[Sum::fit_here] += options_.gamma[0] / 2 * sum_of_squares(size, fit);
+    });
+    measurement_[0].fit = tally[Sum::fit_here];
+  }
+
+  void measure_distances() {
+    measured_loss_ = 0;
+    clock_.time(Phase::measure, [&] {
+      for (std::size_t i = 0; i < depth(); ++i) measuring_pass(i);
+    });
+  }
+
+  // fit ← V_i − σ(Z_i);  outer ← −E_i = fit⊙σ'(Z_i);  z: scratch.
+  void error(std::size_t i, Tile tile, const T* packed, T* z, T* fit, T* outer,
+             const Panels<T>& panels) const {
+    const Layer<T>& l = layers_[i];
+    const Index size = tile.size * l.out;
+    const T* const v = l.V + tile.begin * l.out;
+    affine(l, tile.size, packed, previous(i) + tile.begin * l.in, z, panels.right.data());
+    l.activation->value(size, z, fit);
+    l.activation->derivative(size, z, Side::right, outer);
+    for (Index k = 0; k < size; ++k) {
+      fit[k] = v[k] - fit[k];
+      outer[k] *= fit[k];
+    }
+  }
+
+  // dist(0, ∂f) in the blocks of layer i, and its fit, at the state as it is.
+  void measuring_pass(std::size_t i) {
+    const bool top = i + 1 == depth();
+    const Layer<T>& here = layers_[i];
+    pack_weights(i);
+    if (!top) hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
+    Base::begin_gradient_sums(i);
+    const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
+      const Index t = tile.size, size = t * here.out;
+      const T* const v = here.V + tile.begin * here.out;
+      T *const fit = array(1), *const outer = array(2);
+      error(i, tile, packed_.data(), array(0), fit, outer, array.panels);
+      sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
+      gradient_sums_.add(chunk, t, outer, previous(i) + tile.begin * here.in, array.panels);
+      const double gamma = options_.gamma[i];
+      if (top) {
+        const T* const y = Y_ + tile.begin * here.out;
+        sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
+        sums[Sum::distance_v] +=
+            loss_.squared_distance(here.out, t, v, y, fit, gamma, loss_weight_);
+      } else {  // γ_i(V_i − σ(Z_i)) + γ_{i+1} W_{i+1}ᵀE_{i+1}
+        T *const outer_above = array(3), *const pulled = array(4);
+        error(i + 1, tile, hidden_.weights(), array(0), array(5), outer_above, array.panels);
+        hidden_.apply_transposed(t, outer_above, pulled, array.panels.right.data());
+        const double gamma_above = options_.gamma[i + 1];
+        sums[Sum::distance_v] +=
+            sum(size, [&](Index k) { return square(gamma * fit[k] - gamma_above * pulled[k]); });
+      }
+    });
+    Measurement& m = measurement_[i];
+    m.measured_fit = tally[Sum::fit_here];
+    m.distance_v = tally[Sum::distance_v];
+    m.distance_w = Base::weight_distance(i, options_.gamma[i]);
+    measured_loss_ += tally[Sum::loss];
+  }
+
+  void name_report() {
+    report_.parts = {{"loss", 0}, {"weight_regularizer", 0}};
+    for (std::size_t i = 1; i <= depth(); ++i) {
+      report_.parts.emplace_back("activation" + std::to_string(i), 0);
+      for (const char* variable : {"W", "V"})
+        report_.distance.emplace_back(variable + std::to_string(i), 0);
+    }
+    report_.step_norm = report_.distance;
+    report_.seconds = {{"pass", 0}, {"factor", 0}, {"weight", 0}, {"measure", 0}};
+  }
+
+  const Report& fill_report(bool measured, bool swept) {
+    constexpr double unmeasured = std::numeric_limits<double>::quiet_NaN();
+    Report& r = report_;
+    r.objective = r.parts[0].second = loss_value_;
+    r.parts[1].second = 0;
+    double squared_distance = 0, decrease = 0;
+    for (std::size_t i = 0; i < depth(); ++i) {
+      const Measurement& m = measurement_[i];
+      r.parts[1].second += m.regularizer;
+      r.parts[2 + i].second = m.fit;
+      r.objective += m.regularizer + m.fit;
+      const std::array distances{m.distance_w, m.distance_v}, steps{m.step_w, m.step_v};
+      for (std::size_t k = 0; k < 2; ++k) {
+        r.distance[2 * i + k].second = measured ? std::sqrt(distances[k]) : unmeasured;
+        r.step_norm[2 * i + k].second = measured && swept ? std::sqrt(steps[k]) : unmeasured;
+        squared_distance += distances[k];
+      }
+      decrease += m.decrease;
+    }
+    r.subgradient_distance = measured ? std::sqrt(squared_distance) : unmeasured;
+    r.decrease = measured && swept ? decrease : unmeasured;
+    clock_.report(r.seconds);
+    if (!std::isfinite(r.objective))
+      throw NumericalError("the objective is not finite", static_cast<int>(depth()), "V");
+    return r;
+  }
+
+  Options options_;
+  HiddenBlock<T> hidden_;
+  std::array<Buffer<T>, 2> products_;    // Z of two layers in turn
+  Buffer<T> start_v_;                    // V_i before its steps, where there are several
+  Buffer<Progress> state_of_;            // by sample
+  Buffer<T> old_, new_, anchor_, step_;  // of (W_i, b_i)
+  Buffer<double> gain_, size_, row_sums_;
+  Buffer<bool> left_;  // rows to move
+  double h_ = 1;       // of the last check
+  std::vector<Measurement> measurement_;
+  double loss_value_ = 0, measured_loss_ = 0;
+  Report report_;
+  PhaseClock<Phase::count> clock_;
+};
+
+}  // namespace amcore
