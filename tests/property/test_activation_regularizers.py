@@ -336,3 +336,22 @@ def test_start_outside_the_set(backend):
 def test_refused(given, loss, message):
     with pytest.raises(ValueError, match=f"activation_regularizer: .*{message}"):
         amcore.solve(problem_with(*given, loss=loss, n=20), amcore.ThreeSplitBCD())
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_overflow_names_the_block(layer, backend):
+    """Proximal gradient steps from a value that is not finite would stay at the old one."""
+    square = amcore.activations.polynomial([0, 0, 1])
+    net = amcore.Network([3, 4, 4, 2], [square, square], square)
+    X, Y = np.ones((5, 3)), np.eye(2)[[0, 1, 0, 1, 0]]
+    problem = amcore.Problem(net, X, Y, "cross_entropy", activation_regularizer="l1")
+    run = amcore.iterate(problem, amcore.ThreeSplitBCD(), max_iter=3, backend=backend)
+    state = next(run).state
+    before = state[f"V{layer}"].copy()
+    state[f"U{layer}"][2, 1] = 1e200
+    with pytest.raises(amcore.NumericalError) as caught:
+        next(run)
+    assert caught.value.block in "VU"
+    assert caught.value.layer >= layer
+    assert layer < 3 or (state["V3"] == before).all()
