@@ -257,8 +257,8 @@ class ThreeSplitBCD(Scheme):
         last = problem.activation_regularizers[-1]
         if last.reference.terms is None and "smooth" not in problem.loss.traits:
             raise ValueError(
-                f"activation_regularizer: {last} of the output couples the entries of a sample, "
-                f"which needs a smooth loss, got {problem.loss}"
+                f"activation_regularizer: {last} of the output goes with smooth losses only, "
+                f"got {problem.loss}"
             )
 
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:

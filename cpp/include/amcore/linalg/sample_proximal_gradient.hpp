@@ -70,10 +70,11 @@ template <class T> class SampleProximalGradient {
     const T *const z = z_.data() + j * d, *const step = step_.data() + j * d;
     const Rise rise = smooth.rise(j);
     const double rest = s.difference(1, d, z, x);
-    if (!(rise.value + rest <= 0)) {
+    const double total = rise.value + rest;
+    if (!(total <= 0)) {
       if (p.plain) {
         constexpr double few = 8.0 * std::numeric_limits<T>::epsilon();
-        p.active = rise.value + rest > few * (rise.size + std::abs(rest));
+        p.active = !std::isfinite(total) || total > few * (rise.size + std::abs(rest));
         p.L *= 2;
       }
       std::copy_n(x, d, y);

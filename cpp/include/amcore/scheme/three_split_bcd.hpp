@@ -198,6 +198,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     std::copy_n(sigma, size, s);
     if (here.skip)
       for (Index k = 0; k < size; ++k) s[k] += v_below[k];
+    // Steps that go nowhere would hide it.
+    if (regularizer && !all_finite(size, s)) return "V";
 
     if (top) {
       const T* const y = Y_ + tile.begin * here.out;
@@ -235,7 +237,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         for (Index k = 0; k < size; ++k) s[k] += share * (fit[k] - s[k]);
       }
       if (inexact) {
-        if (!all_finite(size, s)) return "V";
         std::copy_n(V, size, v);
         hidden_.update(t, s, residual, v, array.panels.right.data(), *regularizer, options_.inner,
                        steps_[array.thread]);
@@ -304,8 +305,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (measure && top) tally[Sum::distance_v_here] += top_distance(tile, v, z, target, delta);
     }
     if (measure && !top) {
-      // What is known of the gradient of the smooth terms at V_i, added to ∂s_i where the block was
-      // not minimised exactly: s[k] is its value before U_i moved, else that is in −∂s_i.
+      // The gradient of the smooth terms at V_i as far as it is known: s[k] before U_i moved, and
+      // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since. Where the block was minimised exactly, the first is in −∂s_i.
       T* const gradient = late ? carry_.data() + tile.begin * here.out : s;
       for (Index k = 0; k < size; ++k)
         gradient[k] = static_cast<T>((inexact ? s[k] : T(0)) - gamma * delta[k]);

@@ -52,13 +52,14 @@ def sample_proximal_gradient(
             z[curve == value] = regularizer.prox(z[curve == value], 1 / value)
         rise, size = smooth.rise(z, x, rows)
         rest = np.array([regularizer.difference(*pair) for pair in zip(z, x, strict=True)])
-        lower = rise + rest <= 0
+        total = rise + rest
+        lower = total <= 0
 
         # Rejected: the next step is a plain one; if this one was, L was too small, or it is done.
         noise = 8 * eps * (size + np.abs(rest))
         rejected, stuck = rows[~lower], plain[rows] & ~lower
         steep[rows[stuck]] *= 2
-        active[rows[stuck & ~(rise + rest > noise)]] = False
+        active[rows[stuck & np.isfinite(total) & ~(total > noise)]] = False
         y[rejected], momentum[rejected], plain[rejected] = best[rejected], 1.0, True
 
         kept = rows[lower]

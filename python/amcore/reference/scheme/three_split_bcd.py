@@ -76,6 +76,8 @@ class ThreeSplitBCD(LayeredScheme):
     def _update_v(self, i: int) -> float:
         layer, old = self.layers[i], self.layers[i].V.copy()
         S = self._target(i)
+        if not np.isfinite(S).all():  # steps that go nowhere would hide it
+            raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
         regularizer = layer.activation_regularizer
         if i == len(self.layers) - 1:
             c, gamma = self.loss_weight, self.gamma[i]
