@@ -213,6 +213,7 @@ std::unique_ptr<Engine> admm(const Assembly& assembly, const std::vector<double>
   for (const auto& [base, slope, center] : majorizers) {
     positive(base, "the base of a majorizer");
     nonnegative(slope, "the slope of a majorizer");
+    if (!std::isfinite(center)) throw py::value_error("the center of a majorizer must be finite");
     bounds.push_back({base, slope, center});
   }
   if (std::find(assembly.skip.begin(), assembly.skip.end(), true) != assembly.skip.end())
