@@ -66,9 +66,7 @@ def main():
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     tables = {
-        name: {
-            f"{ridge:.0e}": train(name, ridge, options.sweeps, options.seed) for ridge in RIDGES
-        }
+        name: {f"{ridge:.0e}": train(name, ridge, options.sweeps, options.seed) for ridge in RIDGES}
         for name in FUNCTIONS
     }
     reached = {
