@@ -1,4 +1,4 @@
-"""Published result: networks of sigmoids, trained by ADMM, compute x² and u·v to a test MSE of 1e-8.
+"""Published result: sigmoid networks, trained by ADMM, compute x² and u·v to a test MSE of 1e-8.
 
 Zeng, Lin, Yao, Zhou (JMLR 22, 2021) train such networks on noiseless samples with β = 1, ridge
 1e-6 and Λ = 0 at the start. This script does the same with networks of 100 units a hidden layer, on
