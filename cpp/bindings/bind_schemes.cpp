@@ -210,6 +210,7 @@ std::vector<Majorizer> majorizer_of_layers(const MajorizerNumbers& numbers, std:
   for (const auto& [base, slope, center] : numbers) {
     positive(base, "the base of a majorizer");
     nonnegative(slope, "the slope of a majorizer");
+    if (!std::isfinite(center)) throw py::value_error("the center of a majorizer must be finite");
     bounds.push_back({base, slope, center});
   }
   return bounds;

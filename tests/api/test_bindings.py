@@ -77,6 +77,30 @@ def engine(X, Y, W1, b1, U1, V1, W2, b2, U2, V2, **options):
     return made.sweep(True)
 
 
+def admm(X, Y, **options):
+    """The same of ADMM."""
+    names = ("W", "b", "V", "Lambda", "V_old")
+    given = {
+        "layers": [{name: options.pop(f"{name}{i}") for name in names} for i in (1, 2)],
+        "activations": [_core.Activation("tanh"), _core.Activation("identity")],
+        "skip": [False, False],
+        "loss": _core.Loss("squared"),
+        "loss_weight": 1.0,
+        "weight_regularizers": [_core.Regularizer("ridge", [0.5])] * 2,
+        "num_threads": 1,
+        "reducer": None,
+    }
+    weights = {
+        "beta": [2.0, 1.0], "xi": [0.5, 0.25], "majorizers": [(2.0, 0.8, 0.0), (1.0, 0.0, 0.0)],
+        "backprop": True,
+    }  # fmt: skip
+    assembly = {name: options.get(name, value) for name, value in given.items()}
+    rest = {name: value for name, value in options.items() if name not in given}
+    made = _core.admm(_core.Assembly(X=X, Y=Y, **assembly), **(weights | rest))
+    made.forward()
+    return made.sweep(True)
+
+
 def forward(X, W1, b1, W2, b2, out, **options):
     given = {
         "activations": [_core.Activation("tanh"), _core.Activation("identity")],
@@ -97,6 +121,11 @@ LAYERS = {
     "W1": normal(5, IN), "b1": normal(5), "U1": normal(N, 5), "V1": normal(N, 5),
     "W2": normal(OUT, 5), "b2": normal(OUT), "U2": normal(N, OUT), "V2": normal(N, OUT),
 }  # fmt: skip
+ADMM_LAYERS = {name: array for name, array in LAYERS.items() if name[0] != "U"} | {
+    f"{name}{i}": normal(N, width)
+    for i, width in ((1, 5), (2, OUT))
+    for name in ("Lambda", "V_old")
+}
 CALLS = {
     "Activation.value": Call(relu.value, ["out"], u=VECTOR, out=normal(7)),
     "Activation.derivative": Call(
@@ -143,6 +172,7 @@ CALLS = {
         loss=squared, Y=normal(N, OUT), S=normal(N, OUT), V=normal(N, OUT),
     ),
     "ThreeSplitBCD": Call(engine, list(LAYERS), X=normal(N, IN), Y=normal(N, OUT), **LAYERS),
+    "ADMM": Call(admm, list(ADMM_LAYERS), X=normal(N, IN), Y=normal(N, OUT), **ADMM_LAYERS),
     "forward": Call(
         forward, ["out"], X=normal(N, IN), out=normal(N, OUT),
         **{name: LAYERS[name] for name in ("W1", "b1", "W2", "b2")},
@@ -339,6 +369,32 @@ def test_wrong_options_of_the_engine_are_refused(what):
     call = CALLS["ThreeSplitBCD"]
     arguments, buffers = call.make()
     refused(call, arguments | ENGINE[what], buffers)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta": [1.0]},
+        {"beta": [1.0, 0.0]},
+        {"beta": [np.nan, 1.0]},
+        {"xi": [1.0] * 3},
+        {"xi": [-1.0, 1.0]},
+        {"xi": [np.inf, 1.0]},
+        {"majorizers": [(1.0, 0.0, 0.0)]},
+        {"majorizers": [(0.0, 1.0, 0.0)] * 2},
+        {"majorizers": [(np.inf, 1.0, 0.0)] * 2},
+        {"majorizers": [(1.0, -1.0, 0.0)] * 2},
+        {"majorizers": [(1.0, 1.0, np.nan)] * 2},
+        {"skip": [False, True]},
+        {"activations": [relu, relu]},
+        {"weight_regularizers": [_core.Regularizer("l1", [0.5])] * 2},
+        {"reducer": abs},
+    ],
+)
+def test_wrong_options_of_admm_are_refused(options):
+    call = CALLS["ADMM"]
+    arguments, buffers = call.make()
+    refused(call, arguments | options, buffers)
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,10 @@ WRONG = {
         lambda: amcore.solve(problem_with(weight_regularizer="l1"), amcore.ADMM()),
         ValueError, "weight_regularizer", "l1",
     ),
+    "activation regularizer": (
+        lambda: amcore.solve(problem_with(activation_regularizer="l1"), amcore.ADMM()),
+        ValueError, "activation_regularizer", "ADMM",
+    ),
     "comm": (
         lambda: amcore.iterate(problem_with(), amcore.ADMM(), comm=Communicator()),
         ValueError, "comm", "one process",

@@ -55,7 +55,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     Index hidden_out = 1, hidden_in = 1, out = 0, in = 0;
     for (std::size_t i = 0; i < depth(); ++i) {
       const Layer<T>& l = layers_[i];
-      if (std::isnan(l.regularizer->ridge()))
+      if (!l.regularizer->is_ridge())
         throw std::invalid_argument("weight_regularizers must be none or ridge");
       if (i + 1 == depth() && !l.activation->is_identity())
         throw std::invalid_argument("the last of activations must be identity");
