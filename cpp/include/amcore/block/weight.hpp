@@ -23,6 +23,20 @@ struct BlockStep {
   double squared_step = 0, decrease = 0;
 };
 
+// h ← ρ Ṽ Ṽᵀ over n samples, both triangles, from the moments of V; h is of the size of Ṽ.
+template <class T>
+void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in, double samples, double rho) {
+  for (Index j = 0; j < in; ++j) {
+    const double s_j = v.sum[j], m_j = v.shift[j];
+    for (Index i = j; i < in; ++i)
+      h(i, j) =
+          rho * (v.gram[j * in + i] + (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
+    if (h.rows() > in) h(in, j) = rho * (s_j + samples * m_j);
+  }
+  if (h.rows() > in) h(in, in) = rho * samples;
+  h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
+}
+
 template <class T> class WeightBlock {
  public:
   WeightBlock() = default;
@@ -46,16 +60,9 @@ template <class T> class WeightBlock {
     const bool exact = regularizer.is_ridge();
     const double lam = exact ? regularizer.ridge() : 0;
     MatrixMap<double> h = solver_.matrix(size);
-    for (Index j = 0; j < in; ++j) {
-      const double s_j = v.sum[j], m_j = v.shift[j];
-      for (Index i = j; i < in; ++i)
-        h(i, j) = rho * (v.gram[j * in + i] +
-                         (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
-      h(j, j) += alpha + lam;
-      if (b) h(in, j) = rho * (s_j + samples * m_j);
-    }
-    if (b) h(in, in) = rho * samples + alpha;
-    h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
+    gram_matrix(h, v, in, samples, rho);
+    h.diagonal().array() += alpha;
+    h.diagonal().head(in).array() += lam;
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
     for (Index r = 0; r < out; ++r) {
