@@ -1,10 +1,12 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <map>
 
 #include "amcore/scheme/admm.hpp"
+#include "amcore/scheme/mdlam.hpp"
 #include "amcore/scheme/solve_many.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
 #include "amcore/scheme/two_split_bcd.hpp"
@@ -255,6 +257,39 @@ std::unique_ptr<Engine> admm(const Assembly& assembly, const std::vector<double>
   });
 }
 
+std::unique_ptr<Engine> mdlam(const Assembly& assembly, py::array momentum,
+                              const std::vector<double>& rho, double epsilon, double shrink,
+                              double floor, double delta) {
+  expect_positive(rho, assembly.layers.size(), "rho");
+  positive(epsilon, "epsilon");
+  positive(shrink, "shrink");
+  positive(floor, "floor");
+  nonnegative(delta, "delta");
+  const std::size_t hidden = assembly.layers.size() - 1;
+  for (std::size_t i = 0; i < hidden; ++i)
+    if (!assembly.activations[i].get<double>().invertible())
+      throw py::value_error("the activation of layer " + std::to_string(i + 1) + " has no inverse");
+  if (!assembly.activations[hidden].get<double>().is_identity())
+    throw py::value_error("the activation of the last layer must be the identity");
+  if (std::find(assembly.skip.begin(), assembly.skip.end(), true) != assembly.skip.end())
+    throw py::value_error("skip is not supported");
+  const bool extrapolates = assembly.layers[0].count("W_old") > 0;
+  std::vector<std::string> variables{"W", "b", "U"}, below{"V"};
+  if (extrapolates) {
+    variables.insert(variables.end(), {"W_old", "b_old"});
+    below.emplace_back("V_old");
+  }
+  return Engine::make<MDLAM>(assembly, variables, below, [&](auto zero) {
+    using T = decltype(zero);
+    Disjoint disjoint;
+    disjoint.written(momentum, "momentum");
+    for (const Arrays& layer : assembly.layers)
+      for (const auto& [name, array] : layer) disjoint.read(array, name);
+    return typename MDLAM<T>::Options{rho,   epsilon, shrink,
+                                      floor, delta,   mutable_data<T>(momentum, {2}, "momentum")};
+  });
+}
+
 py::dict to_dict(const Named& named) {
   py::dict dict;
   for (const auto& [name, value] : named) dict[py::str(name)] = value;
@@ -330,7 +365,7 @@ py::list solve_many(const std::vector<Engine*>& engines, Index sweeps, double to
         error = numerical_error(caught);
       }
     }
-    runs.append(py::make_tuple(columns(history), error));
+    runs.append(py::make_tuple(columns(history), history.marks, error));
   }
   return runs;
 }
@@ -389,7 +424,8 @@ void bind_schemes(py::module_& m) {
       .def_property_readonly("distance", [](const Report& r) { return to_dict(r.distance); })
       .def_property_readonly("step_norm", [](const Report& r) { return to_dict(r.step_norm); })
       .def_property_readonly("monitors", [](const Report& r) { return to_dict(r.monitors); })
-      .def_property_readonly("seconds", [](const Report& r) { return to_dict(r.seconds); });
+      .def_property_readonly("seconds", [](const Report& r) { return to_dict(r.seconds); })
+      .def_readonly("marks", &Report::marks);
 
   py::class_<Assembly>(m, "Assembly", py::module_local())
       .def(py::init<py::array, py::array, std::vector<Arrays>, std::vector<Operator<Activation>>,
@@ -414,6 +450,9 @@ void bind_schemes(py::module_& m) {
   m.def("three_split_bcd", &three_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("rho"),
         py::arg("alpha"), py::arg("inner_tol") = InnerLoop{}.tolerance,
         py::arg("inner_iters") = InnerLoop{}.iterations);
+  m.def("mdlam", &mdlam, py::arg("assembly"), py::arg("momentum"), py::arg("rho"),
+        py::arg("epsilon"), py::arg("shrink"), py::arg("floor"), py::arg("delta"),
+        py::keep_alive<0, 2>());
   m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
         py::arg("measure_every"), py::arg("num_threads"));
   m.def("two_split_bcd", &two_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("alpha"),

@@ -30,7 +30,7 @@ from amcore.check import check_operator  # noqa: E402
 from amcore.errors import NumericalError  # noqa: E402
 from amcore.network import Network  # noqa: E402
 from amcore.problem import Problem  # noqa: E402
-from amcore.schemes import ADMM, ThreeSplitBCD, TwoSplitBCD  # noqa: E402
+from amcore.schemes import ADMM, MDLAM, ThreeSplitBCD, TwoSplitBCD  # noqa: E402
 from amcore.solve import Solution, iterate, solve  # noqa: E402
 from amcore.solve_many import solve_many  # noqa: E402
 from amcore.state import State  # noqa: E402
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADMM",
+    "MDLAM",
     "Network",
     "NumericalError",
     "Problem",

@@ -54,6 +54,8 @@ class Report:
     def monitors(self) -> dict[str, float]: ...
     @property
     def seconds(self) -> dict[str, float]: ...
+    @property
+    def marks(self) -> list[str]: ...
 
 class Assembly:
     def __init__(
@@ -84,9 +86,18 @@ def three_split_bcd(
     inner_tol: float = ...,
     inner_iters: int = ...,
 ) -> Engine: ...
+def mdlam(
+    assembly: Assembly,
+    momentum: Array,
+    rho: Sequence[float],
+    epsilon: float,
+    shrink: float,
+    floor: float,
+    delta: float,
+) -> Engine: ...
 def solve_many(
     engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
-) -> list[tuple[dict[str, Array], NumericalError | None]]: ...
+) -> list[tuple[dict[str, Array], list[tuple[int, str]], NumericalError | None]]: ...
 def two_split_bcd(
     assembly: Assembly,
     gamma: Sequence[float],

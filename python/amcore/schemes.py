@@ -18,7 +18,7 @@ from amcore.problem import Problem
 from amcore.reference.block.majorized import Majorizer
 from amcore.state import State
 
-__all__ = ["ADMM", "Engine", "Report", "Scheme", "ThreeSplitBCD"]
+__all__ = ["ADMM", "MDLAM", "Engine", "Report", "Scheme", "ThreeSplitBCD"]
 
 
 class Report(Protocol):
@@ -40,6 +40,8 @@ class Report(Protocol):
     def monitors(self) -> dict[str, float]: ...  # noqa: D102
     @property
     def seconds(self) -> dict[str, float]: ...  # noqa: D102
+    @property
+    def marks(self) -> Sequence[str]: ...  # noqa: D102
 
 
 class Engine(Protocol):
@@ -90,6 +92,10 @@ class Scheme(ABC):
     def _options(self, problem: Problem) -> dict[str, Any]:
         """Arguments of the engines beside the problem's."""
 
+    def shared(self, problem: Problem) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the arrays of the state that belong to no layer."""
+        return {}
+
     def distance_is_bound(self, problem: Problem) -> bool:
         """Whether the measured dist(0, ∂f) is only an upper bound."""
         return False
@@ -132,7 +138,7 @@ class Scheme(ABC):
                         shapes[f"b{stem[1:]}{i}"] = (outputs,)
                 else:
                     shapes[f"{stem}{i}"] = (n, outputs)
-        return shapes
+        return shapes | self.shared(problem)
 
     def engine(
         self,
@@ -173,7 +179,7 @@ class Scheme(ABC):
                 getattr(r, backend) for r in problem.activation_regularizers
             ],
         }
-        options = self._options(problem)
+        options = self._options(problem) | {name: state[name] for name in self.shared(problem)}
         if backend == "native":
             native: Engine = getattr(_core, self.stem)(_core.Assembly(**assembly), **options)
             return native
@@ -492,6 +498,133 @@ class ADMM(Scheme):
     def _majorizers(self, network: Network) -> list[Majorizer]:
         rule = Majorizer.tight if self.majorizer == "tight" else Majorizer.published
         return [rule(activation.reference) for activation in network.activations]
+
+
+@dataclass(frozen=True, repr=False)
+class MDLAM(Scheme):
+    """Deep-learning alternating minimisation with inequality constraints (mDLAM).
+
+    Minimises over W, b, U, V (the literature's z is U, its a is V)
+
+        F = c Σ ℓ(U_N) + Σ r_i(W_i) + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i‖²
+            subject to |V_i − σ_i(U_i)| ≤ ε entry by entry, i < N,
+
+    one sweep being, for i = 1, …, N, an extrapolated proximal gradient step for (W_i, b_i), exact
+    minimisation in U_i, and an extrapolated projected gradient step for V_i. An extrapolated step
+    counts only if F falls by at least δ/2‖step‖², else it is redone without extrapolation; this is
+    decided for V_i sample by sample. With a fixed ε, F never rises, and |V_i − σ_i(U_i)| ≤ ε holds
+    exactly as it is computed.
+
+    For small ε the separate updates of U_i and V_i can stall where F is not stationary: dist(0, ∂F)
+    then stays away from 0. In the trace the distance of U_i and V_i, which the constraint couples,
+    is one block, ``"UV1"``, …. The network's output layer is the identity, without skip
+    connections, its activations are monotone.
+
+    Parameters
+    ----------
+    rho : float or sequence of N floats
+        Weights ρ_i > 0.
+    epsilon : float
+        The tolerance ε > 0 of the constraints.
+    epsilon_schedule : (factor, floor), optional
+        Before every sweep ε becomes max(factor·ε, floor), 0 < factor < 1, 0 < floor ≤ ε. The V_i
+        are clipped to the new constraint, which may raise F; such a sweep has the mark ``"epsilon
+        changed"`` in the trace.
+    extrapolate : bool
+        Whether to extrapolate at all.
+    delta : float
+        The δ >= 0 of the restart.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of its range.
+
+    References
+    ----------
+    Wang, Li, Zhao (Neurocomputing 2022), Algorithm 1; Xu, Bao, Xing (2022), equation (5).
+    """
+
+    stem: ClassVar[str] = "mdlam"
+
+    rho: float | Sequence[float] = 1.0
+    epsilon: float = 0.01
+    epsilon_schedule: tuple[float, float] | None = None
+    extrapolate: bool = True
+    delta: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Check and freeze the hyperparameters."""
+        object.__setattr__(self, "rho", _numbers("rho", self.rho, above=0))
+        object.__setattr__(self, "epsilon", _checks.number("epsilon", self.epsilon, above=0))
+        object.__setattr__(self, "delta", _checks.number("delta", self.delta, least=0))
+        object.__setattr__(self, "extrapolate", _checks.flag("extrapolate", self.extrapolate))
+        if self.epsilon_schedule is not None:
+            object.__setattr__(self, "epsilon_schedule", self._schedule())
+
+    def _schedule(self) -> tuple[float, float]:
+        given = self.epsilon_schedule
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise TypeError(
+                f"epsilon_schedule: expected (factor, floor), got {_checks.describe(given)}"
+            )
+        factor = _checks.number("epsilon_schedule[0]", given[0], above=0)
+        floor = _checks.number("epsilon_schedule[1]", given[1], above=0)
+        if factor >= 1:
+            raise ValueError(f"epsilon_schedule[0]: expected a factor below 1, got {factor}")
+        if floor > self.epsilon:
+            raise ValueError(
+                f"epsilon_schedule[1]: expected a floor <= epsilon = {self.epsilon}, got {floor}"
+            )
+        return factor, floor
+
+    def check(self, problem: Problem) -> None:
+        """Refuse weights that do not match the layers, and networks the constraints do not suit.
+
+        Raises
+        ------
+        ValueError
+            Naming what is wrong.
+        """
+        network = problem.network
+        _checks.per_layer("rho", self.rho, network.depth)
+        *hidden, output = network.activations
+        if output.name != "identity":
+            raise ValueError(
+                f"network: MDLAM needs the identity at the output layer, got {output}; "
+                "the loss takes its place"
+            )
+        if any(network.skip):
+            raise ValueError("network: MDLAM does not take skip connections")
+        for regularizer in problem.activation_regularizers:
+            if regularizer.name != "none":
+                raise ValueError(f"activation_regularizer: MDLAM takes none, got {regularizer}")
+        for i, activation in enumerate(hidden, start=1):
+            if not activation.reference.invertible:
+                raise ValueError(
+                    f"network: MDLAM needs monotone activations with an inverse, "
+                    f"got {activation} at layer {i}"
+                )
+
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """W and U, V below the output layer, and the last values that are extrapolated."""
+        now = ("W", "U", "V") if layer < problem.network.depth else ("W", "U")
+        old = tuple(f"{stem}_old" for stem in now if stem != "U") if self.extrapolate else ()
+        return now + old
+
+    def shared(self, problem: Problem) -> dict[str, tuple[int, ...]]:
+        """``momentum``: the s of the extrapolation and ε."""
+        return {"momentum": (2,)}
+
+    def _options(self, problem: Problem) -> dict[str, Any]:
+        shrink, floor = self.epsilon_schedule or (1.0, self.epsilon)
+        return {
+            "rho": list(_checks.per_layer("rho", self.rho, problem.network.depth)),
+            "epsilon": self.epsilon,
+            "shrink": shrink,
+            "floor": floor,
+            "delta": self.delta,
+        }
 
 
 def _numbers(name: str, value: Any, **bounds: float) -> float | tuple[float, ...]:

@@ -497,6 +497,8 @@ class Run:
             message = "dist(0, ∂f) is not finite, its square overflows"
             raise NumericalError(message, layer=0, block="distance")
         self.trace.append(record)
+        for text in report.marks:
+            self.trace.mark(text)
         return Step(
             self.problem,
             self.scheme,

@@ -116,12 +116,13 @@ def solve_many(
         measure_every=measure_every,
         num_threads=num_threads,
     )
-    for run, (columns, error) in zip(runs, done, strict=True):
+    for run, (columns, marks, error) in zip(runs, done, strict=True):
         if columns:
             f, decrease = columns["objective"], columns["decrease"]
             unknown = np.isnan(decrease[1:])
             decrease[1:][unknown] = (f[:-1] - f[1:])[unknown]
             run.trace.set_columns(columns)
+            run.trace.marks = marks
         if error is not None:
             run.fail(error)
         elif run.trace.subgradient_distance[-1] <= run.tol:

@@ -151,6 +151,28 @@ def test_solve_with_a_communicator(backend, size, case):
     assert_parts_make_the_whole(case, runs, parts, whole)
 
 
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_mdlam_with_a_communicator(backend):
+    """Every decision of a sample is its own, those of the weights are the same everywhere."""
+    case, communicator = EXAMPLE.with_(skip=(False, False, False)), Communicator(2)
+    parts = split(case.n, 2)
+    scheme = amcore.MDLAM(rho=case.rho, epsilon=0.3, epsilon_schedule=(0.8, 0.1))
+    options = {"max_iter": 6, "init": case.weights(), "num_threads": 1, "backend": backend}
+
+    def work(rank):
+        member = communicator.member(rank)
+        return amcore.solve(case.problem(parts[rank]), scheme, comm=member, **options)
+
+    runs = together(communicator, work)
+    whole = amcore.solve(case.problem(), scheme, **options)
+    for run in runs:
+        np.testing.assert_allclose(run.trace.objective, whole.trace.objective, rtol=1e-9)
+        np.testing.assert_allclose(
+            run.trace.subgradient_distance, whole.trace.subgradient_distance, rtol=1e-7
+        )
+        np.testing.assert_array_equal(run.state["momentum"], whole.state["momentum"])
+
+
 def test_a_member_that_stops_stops_all():
     communicator = Communicator(2)
     case = EXAMPLE

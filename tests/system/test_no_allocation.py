@@ -27,6 +27,7 @@ SOURCE = r"""
 #include "amcore/loss/registry.hpp"
 #include "amcore/regularizer/registry.hpp"
 #include "amcore/scheme/admm.hpp"
+#include "amcore/scheme/mdlam.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
 
 static std::atomic<bool> counting{false};
@@ -114,7 +115,14 @@ template <class T> struct Example {
     }
     ADMM<T> admm(problem, {weights, weights, std::vector<Majorizer>(N, {1, 0.8, 0}), true},
                  execution);
-    return count(three_split) + count(admm);
+    for (std::size_t i = 0; i < N; ++i) {
+      Layer<T>& layer = problem.layers[i];
+      layer.W_old = draw(layer.in * layer.out);
+      layer.b_old = draw(layer.out);
+      if (i + 1 == N) layer.V = layer.V_old = nullptr;
+    }
+    MDLAM<T> mdlam(problem, {weights, 0.5, 0.8, 0.1, 1e-8, draw(2)}, execution);
+    return count(three_split) + count(admm) + count(mdlam);
   }
 
   static long count(Scheme& scheme) {

@@ -17,6 +17,8 @@ struct Tile {
 // all sums, hence every bit of the result, is fixed by it.
 class TilePlan {
  public:
+  static constexpr Index largest_tile = 252;  // samples
+
   // `width`: the widest layer; `partial_bytes`: what one chunk's partial sums take;
   // `state_bytes`: what the state takes, of which partial sums may add a small share.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
@@ -28,7 +30,8 @@ class TilePlan {
     const auto chunks = static_cast<std::size_t>(std::min({most_chunks, affordable, useful}));
     chunks_ = static_cast<Index>(std::bit_floor(chunks));
     chunk_ = (samples + chunks_ - 1) / chunks_;
-    const Index most = std::clamp<Index>(cache / std::max<Index>(1, width * scalar_bytes), 24, 252);
+    const Index most =
+        std::clamp<Index>(cache / std::max<Index>(1, width * scalar_bytes), 24, largest_tile);
     const Index tiles = std::max<Index>(1, (chunk_ + most - 1) / most);
     tile_ = std::max<Index>(1, std::min(chunk_, ((chunk_ + tiles - 1) / tiles + 11) / 12 *
                                                     12));  // 12: the kernel's columns

@@ -161,6 +161,15 @@ class Activation(Operator):
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """argmin_u ½(v − σ(u))² + weight/2 (u − z)², globally; ties go to the leftmost."""
 
+    @property
+    def invertible(self) -> bool:
+        """Whether σ is monotone and `inverse` is there."""
+        return "monotone" in self.traits and type(self).inverse is not Activation.inverse
+
+    def inverse(self, v: Array) -> Array:
+        """Return u with σ(u) = v where σ increases; outside its range anything."""
+        raise NotImplementedError(f"{self.name} has no inverse")
+
 
 class PiecewiseLinear(Activation):
     """A continuous σ with σ(u) = m u + q on each interval [l, r] of `pieces`, left to right."""
@@ -182,6 +191,16 @@ class PiecewiseLinear(Activation):
         """Sum over the pieces of the slope times the part of a − b on the piece."""
         parts = [m * (np.clip(a, l, r) - np.clip(b, l, r)) for l, r, m, _ in self.pieces]  # noqa: E741
         return sum(parts[1:], start=parts[0])
+
+    def inverse(self, v: Array) -> Array:
+        """(v − q)/m on the increasing piece whose values v is among, or the nearest end of one."""
+        result: Array | None = None
+        for l, r, m, q in self.pieces:  # noqa: E741
+            if m > 0:
+                u = np.clip((v - q) / m, l, r)
+                result = u if result is None else np.where(v > m * l + q, u, result)
+        assert result is not None
+        return result
 
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """Least of the pieces' minimisers clip((m(v − q) + w z)/(m² + w), l, r)."""

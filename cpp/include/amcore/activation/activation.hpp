@@ -6,6 +6,8 @@
 //   left_derivative(u), right_derivative(u)   one-sided, equal where σ is smooth
 //   difference(a, b)       σ(a) − σ(b), accurate relative to a − b
 //   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally and leftmost
+//   inverse(v)             u with σ(u) = v where σ increases, outside its range anything; of
+//                          monotone σ only
 // or the same functions of arrays, with the arguments of `Activation`, where a loop over entries
 // would not vectorise.
 #pragma once
@@ -26,6 +28,8 @@ template <class T> class Activation {
   virtual void derivative(Index n, const T* u, Side side, T* out) const = 0;
   virtual void difference(Index n, const T* a, const T* b, T* out) const = 0;
   virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
+  virtual bool invertible() const = 0;
+  virtual void inverse(Index n, const T* v, T* out) const = 0;  // if invertible
 };
 
 namespace activation {
@@ -35,6 +39,7 @@ struct IdentityActivation;
 template <class Op, class T> class ActivationOf final : public Activation<T> {
   static constexpr bool of_arrays =
       requires(const Op& op, Index n, const T* u, T* out) { op.value(n, u, out); };
+  static constexpr bool has_inverse = requires(const Op& op, T v) { op.inverse(v); };
 
  public:
   explicit ActivationOf(const ParameterValues& values) : op_(values) {}
@@ -64,6 +69,11 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
       op_.prox(n, v, z, weight, out);
     else
       for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
+  }
+  bool invertible() const override { return has_inverse; }
+  void inverse(Index n, const T* v, T* out) const override {
+    if constexpr (has_inverse)
+      for (Index i = 0; i < n; ++i) out[i] = op_.inverse(v[i]);
   }
 
  private:

@@ -20,6 +20,9 @@ struct HardSigmoidActivation {
   template <class T> T difference(T a, T b) const {
     return (std::clamp(a, T(-3), T(3)) - std::clamp(b, T(-3), T(3))) / 6;
   }
+  template <class T> T inverse(T v) const {
+    return std::clamp((v - T(0.5)) / (T(1) / 6), T(-3), T(3));
+  }
   template <class T> T prox(T v, T z, T w) const {
     constexpr T inf = std::numeric_limits<T>::infinity();
     return scalar::prox_piecewise_linear<T, 3>(

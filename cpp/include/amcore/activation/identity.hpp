@@ -13,6 +13,7 @@ struct IdentityActivation {
   template <class T> T left_derivative(T) const { return 1; }
   template <class T> T right_derivative(T) const { return 1; }
   template <class T> T difference(T a, T b) const { return a - b; }
+  template <class T> T inverse(T v) const { return v; }
   template <class T> T prox(T v, T z, T w) const { return (v + w * z) / (1 + w); }
 };
 

@@ -20,6 +20,9 @@ struct LeakyReluActivation {
     if (a < 0 && b < 0) return static_cast<T>(slope) * (a - b);
     return value(a) - value(b);
   }
+  template <class T> T inverse(T v) const {
+    return v >= 0 ? v : (slope > 0 ? v / static_cast<T>(slope) : T(0));
+  }
   template <class T> T prox(T v, T z, T w) const {
     constexpr T inf = std::numeric_limits<T>::infinity();
     return scalar::prox_piecewise_linear<T, 2>(

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/tanh.hpp"
 
@@ -24,6 +26,7 @@ struct SigmoidActivation {
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
     scalar::tanh_difference(n, a, b, T(0.5), T(0.5), out);
   }
+  template <class T> T inverse(T v) const { return std::log(v / (1 - v)); }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     const auto target = [](auto goal) {
       return scalar::Target{2 * goal - 1, 2 * goal, 2 * (goal - 1)};

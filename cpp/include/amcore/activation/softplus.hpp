@@ -43,6 +43,7 @@ struct SoftplusActivation {
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
     for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(change(a[i], b[i]));
   }
+  template <class T> T inverse(T v) const { return v + std::log(-std::expm1(-v)); }
   // Newton from z settles all entries where w keeps h convex, φ' ≤ v/4; the others are solved one
   // at a time. The third derivative of h is at most |v − σ|/10 + 0.45, and σ grows by |s| at most
   // in a Newton step s, which leaves |h'| ≤ (0.05(|v − σ| + |s|) + 0.23)s²: where that is within

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/tanh.hpp"
 
@@ -19,6 +21,7 @@ struct TanhActivation {
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
     scalar::tanh_difference(n, a, b, T(1), T(1), out);
   }
+  template <class T> T inverse(T v) const { return std::atanh(v); }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     const auto target = [](auto goal) { return scalar::Target{goal, goal + 1, goal - 1}; };
     scalar::tanh_prox(n, v, z, w, T(1), T(1), target, out);

@@ -11,32 +11,25 @@
 #pragma once
 
 #include "amcore/error.hpp"
-#include "amcore/linalg/product.hpp"
+#include "amcore/linalg/packed_weights.hpp"
 #include "amcore/linalg/sample_proximal_gradient.hpp"
 #include "amcore/linalg/spd_solve.hpp"
 
 namespace amcore {
 
-template <class T> class HiddenBlock {
+template <class T> class HiddenBlock : public PackedWeights<T> {
  public:
+  using PackedWeights<T>::apply_transposed, PackedWeights<T>::pack;
+
   HiddenBlock() = default;
   // The widest layers: `out` rows of W, `in` columns.
   HiddenBlock(Index out, Index in)
-      : solver_(std::min(out, in), std::max(out, in)),
+      : PackedWeights<T>(out, in),
+        solver_(std::min(out, in), std::max(out, in)),
         wide_(out * in),
         right_(std::min(out, in) * out),
-        w_(left_panels_size<T>(out, in)),
         second_(left_panels_size<T>(std::max(out, in), out)),
-        third_(left_panels_size<T>(in, out)),
         vector_(2 * std::min(out, in)) {}
-
-  // For products with W (out × in, row-major) and its transpose.
-  void pack(Index out, Index in, const T* W) {
-    out_ = out;
-    in_ = in;
-    pack_left(out, in, W, in, Index(1), w_.data());
-    pack_left(in, out, W, Index(1), in, third_.data());
-  }
 
   // For updates.
   void prepare(Index out, Index in, const T* W, double gamma, double rho, int layer, int threads) {
@@ -99,19 +92,9 @@ template <class T> class HiddenBlock {
     subtract_product(t, v, residual, panels);
   }
 
-  // y (out × t) ← W x
-  void apply(Index t, const T* x, T* y, T* panels) const {
-    pack_right(in_, t, x, Index(1), in_, panels);
-    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::assign);
-  }
-  // x (in × t) ← Wᵀ y
-  void apply_transposed(Index t, const T* y, T* x, T* panels) const {
-    pack_right(out_, t, y, Index(1), out_, panels);
-    multiply(in_, t, out_, third_.data(), panels, x, in_, Update::assign);
-  }
-  const T* weights() const { return w_.data(); }  // packed
-
  private:
+  using PackedWeights<T>::in_, PackedWeights<T>::out_, PackedWeights<T>::w_;
+
   // γ/2‖v − S‖² + ρ/2‖R − W v‖² of every sample, the residuals carried along.
   struct LeastSquares {
     const HiddenBlock& block;
@@ -187,8 +170,7 @@ template <class T> class HiddenBlock {
 
   SpdSolver solver_;
   Buffer<double> wide_, right_;
-  Buffer<T> w_, second_, third_;  // W;  (I + κWWᵀ)⁻¹ or κ(I + κWᵀW)⁻¹Wᵀ;  Wᵀ
-  Index out_ = 0, in_ = 0;
+  Buffer<T> second_;       // (I + κWWᵀ)⁻¹ or κ(I + κWᵀW)⁻¹Wᵀ
   Buffer<double> vector_;  // scratch
   double gamma_ = 1, rho_ = 1, kappa_ = 1;
   double steepest_ = 1;  // λ_max(γI + ρWᵀW)

@@ -23,6 +23,20 @@ struct BlockStep {
   double squared_step = 0, decrease = 0;
 };
 
+// h ← ρ Ṽ Ṽᵀ over n samples, both triangles, from the moments of V; h is of the size of Ṽ.
+template <class T>
+void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in, double samples, double rho) {
+  for (Index j = 0; j < in; ++j) {
+    const double s_j = v.sum[j], m_j = v.shift[j];
+    for (Index i = j; i < in; ++i)
+      h(i, j) =
+          rho * (v.gram[j * in + i] + (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
+    if (h.rows() > in) h(in, j) = rho * (s_j + samples * m_j);
+  }
+  if (h.rows() > in) h(in, in) = rho * samples;
+  h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
+}
+
 template <class T> class WeightBlock {
  public:
   WeightBlock() = default;
@@ -44,21 +58,13 @@ template <class T> class WeightBlock {
                    double rho, double alpha, const Regularizer<T>& regularizer,
                    const InnerLoop& loop, int layer, int threads, double curvature = 1,
                    const T* anchor_W = nullptr, const T* anchor_b = nullptr) {
-    const double scale = rho * curvature;
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);
     const bool exact = regularizer.is_ridge();
     const double lam = exact ? regularizer.ridge() : 0;
     MatrixMap<double> h = solver_.matrix(size);
-    for (Index j = 0; j < in; ++j) {
-      const double s_j = v.sum[j], m_j = v.shift[j];
-      for (Index i = j; i < in; ++i)
-        h(i, j) = scale * (v.gram[j * in + i] +
-                           (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
-      h(j, j) += alpha + lam;
-      if (b) h(in, j) = scale * (s_j + samples * m_j);
-    }
-    if (b) h(in, in) = scale * samples + alpha;
-    h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
+    gram_matrix(h, v, in, samples, rho * curvature);
+    h.diagonal().array() += alpha;
+    h.diagonal().head(in).array() += lam;
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
     for (Index r = 0; r < out; ++r) {

@@ -19,6 +19,17 @@ struct InnerLoop {
   int iterations = 200;     // at most
 };
 
+// out ← H x, H of size `columns`, x and out columns × rows; blocks of columns in parallel.
+inline void multiply(const MatrixMap<double>& h, Index columns, Index rows, const double* x,
+                     double* out, int threads) {
+  constexpr Index block = SpdSolver::block;
+  parallel_for((rows + block - 1) / block, threads, [&](Index k, int) {
+    const Index j = k * block, count = std::min(block, rows - j);
+    const Eigen::Map<const Matrix<double>> from(x + j * columns, columns, count);
+    MatrixMap<double>(out + j * columns, columns, count).noalias() = h * from;
+  });
+}
+
 template <class T> class ProximalGradient {
  public:
   ProximalGradient() = default;
@@ -87,17 +98,6 @@ template <class T> class ProximalGradient {
   }
 
  private:
-  // out ← H x, columns × rows each; blocks of columns in parallel.
-  static void multiply(const MatrixMap<double>& h, Index columns, Index rows, const double* x,
-                       double* out, int threads) {
-    constexpr Index block = SpdSolver::block;
-    parallel_for((rows + block - 1) / block, threads, [&](Index k, int) {
-      const Index j = k * block, count = std::min(block, rows - j);
-      const Eigen::Map<const Matrix<double>> from(x + j * columns, columns, count);
-      MatrixMap<double>(out + j * columns, columns, count).noalias() = h * from;
-    });
-  }
-
   Buffer<T> point_, best_;
   std::array<Buffer<double>, 7> buffers_;
   Buffer<double> vector_;

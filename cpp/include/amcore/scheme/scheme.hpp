@@ -43,6 +43,7 @@ struct Report {
   Named step_norm;                  // ‖new − old‖ block by block
   Named monitors;                   // what else the scheme watches
   Named seconds;                    // wall time by phase
+  std::vector<std::string> marks;   // events of the sweep
 };
 
 class Scheme {

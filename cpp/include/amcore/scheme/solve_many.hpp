@@ -21,8 +21,9 @@ struct Stopping {
 struct History {
   std::vector<double> numbers;
   Index rows = 0;
-  const Report* report = nullptr;  // the scheme's, for the names
-  std::exception_ptr error;        // that ended the run
+  std::vector<std::pair<Index, std::string>> marks;  // by sweep
+  const Report* report = nullptr;                    // the scheme's, for the names
+  std::exception_ptr error;                          // that ended the run
 
   void add(double seconds, const Report& latest) {
     for (const double x : {seconds, latest.objective, latest.subgradient_distance, latest.decrease})
@@ -30,6 +31,7 @@ struct History {
     for (const Named* family :
          {&latest.parts, &latest.distance, &latest.step_norm, &latest.monitors, &latest.seconds})
       for (const auto& [name, value] : *family) numbers.push_back(value);
+    for (const std::string& text : latest.marks) marks.emplace_back(rows, text);
     ++rows;
     report = &latest;
   }

@@ -38,6 +38,10 @@ class IdentityActivation(Activation):
         """Return a − b."""
         return a - b
 
+    def inverse(self, v: Array) -> Array:
+        """Return a copy of v."""
+        return v.copy()
+
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """(v + w z)/(1 + w)."""
         return (v + weight * z) / (1 + weight)

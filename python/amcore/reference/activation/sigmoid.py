@@ -32,6 +32,12 @@ class SigmoidActivation(Activation):
         """½(tanh(a/2) − tanh(b/2))."""
         return tanh.TanhActivation().difference(a / 2, b / 2) / 2
 
+    def inverse(self, v: Array) -> Array:
+        """log(v/(1 − v))."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u: Array = np.log(v / (1 - v))
+        return u
+
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """Global minimiser, computed in float64."""
         wide = v.astype(np.float64)

@@ -45,6 +45,12 @@ class SoftplusActivation(Activation):
         far = ramps + (np.log1p(np.exp(-np.abs(a))) - np.log1p(np.exp(-np.abs(b))))
         return np.where(np.abs(a - b) < 1, near, far)
 
+    def inverse(self, v: Array) -> Array:
+        """V + log(1 − e^{−v})."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u: Array = v + np.log(-np.expm1(-v))
+        return u
+
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """Global minimiser, computed in float64."""
         dtype, v, z = v.dtype, v.astype(np.float64), z.astype(np.float64)

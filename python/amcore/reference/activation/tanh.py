@@ -36,6 +36,12 @@ class TanhActivation(Activation):
         factor = (above * other_below + below * other_above) / 2
         return np.tanh(a - b) * factor
 
+    def inverse(self, v: Array) -> Array:
+        """½ log((1 + v)/(1 − v))."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u: Array = np.arctanh(v)
+        return u
+
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """Global minimiser, computed in float64."""
         wide = v.astype(np.float64)

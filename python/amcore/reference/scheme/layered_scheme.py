@@ -72,6 +72,7 @@ class LayeredScheme(ABC):
         self.layers = [Layer(*term) for term in terms]
         self.reducer = reducer
         self.objective = math.nan
+        self.marks: tuple[str, ...] = ()  # of the last sweep
 
     def forward(self) -> None:
         """U_i = V_{i−1} W_iᵀ + b_i, V_i = [V_{i−1}] + σ_i(U_i), as far as there are U_i and V_i.
@@ -117,16 +118,13 @@ class LayeredScheme(ABC):
             end = perf_counter()
             seconds = {"update": middle - start, "objective": end - middle}
             if not measure:
-                return Report(
-                    self.objective,
-                    before - self.objective,
-                    parts=parts,
-                    monitors=monitors,
-                    seconds=seconds,
-                )
-            distance = self._distance()
-        seconds["distance"] = perf_counter() - end
-        return Report(self.objective, decrease, parts, distance, step_norm, monitors, seconds)
+                decrease, distance, step_norm = before - self.objective, {}, {}
+            else:
+                distance = self._distance()
+                seconds["distance"] = perf_counter() - end
+        return Report(
+            self.objective, decrease, parts, distance, step_norm, monitors, seconds, self.marks
+        )
 
     @abstractmethod
     def _update(self) -> tuple[float, dict[str, float]]:

@@ -17,6 +17,8 @@ class Report:
     parts, distance, step_norm, monitors, seconds : dict of str to float
         Terms of f, dist(0, ∂f) and ‖Δ‖ by block of variables, what else the scheme watches, wall
         time by phase.
+    marks : tuple of str
+        Events of the sweep, such as a change of a hyperparameter.
     """
 
     objective: float
@@ -26,6 +28,7 @@ class Report:
     step_norm: dict[str, float] = field(default_factory=dict)
     monitors: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
 
     @property
     def subgradient_distance(self) -> float:

@@ -1,0 +1,256 @@
+// Blocks that take one extrapolated proximal gradient step, which must lower the objective: from
+// B = x + D, D = ω(x − x_old), the step of the majorised problem is accepted only if the objective
+// falls by at least δ/2‖x⁺ − x‖²; else it is redone from B = x. Where rounding lets even that one
+// rise, the block stays. Wang, Li, Zhao (Neurocomputing 2022), Algorithm 1.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "amcore/block/weight.hpp"
+#include "amcore/linalg/packed_weights.hpp"
+
+namespace amcore {
+
+// (W, b) jointly, for r(W) + ρ/2‖U − W V − b1ᵀ‖²: with Ṽ = [V; 1ᵀ], R = ρ(U − (W, b)Ṽ)Ṽᵀ and
+// H = ρ Ṽ Ṽᵀ
+//   (W, b)⁺ = prox_{r/θ}((W, b) + D + (R − D H)/θ),
+// θ an estimate of the largest eigenvalue of H, doubled until the quadratic model majorises at the
+// point reached: ⟨E, E H⟩ ≤ θ‖E‖² for E = (W, b)⁺ − (W, b) − D. The objective falls by
+//   ⟨Δ, R⟩ − ½⟨Δ, Δ H⟩ + r(W) − r(W⁺),   Δ = (W, b)⁺ − (W, b) = D + E.
+template <class T> class ExtrapolatedWeightBlock {
+ public:
+  ExtrapolatedWeightBlock() = default;
+  ExtrapolatedWeightBlock(Index out, Index in)
+      : h_((in + 1) * (in + 1)), vector_(2 * (in + 1)), w_(out * in), b_(out) {
+    for (auto& buffer : buffers_) buffer = Buffer<double>((in + 1) * out);
+  }
+
+  // H and θ, from the moments of V over `samples` samples.
+  void prepare(const Moments<T>& v, Index in, bool bias, double samples, double rho) {
+    size_ = in + (bias ? 1 : 0);
+    const MatrixMap<double> h = this->h();
+    gram_matrix(h, v, in, samples, rho);
+    theta_ = largest_eigenvalue(h, vector_.data());
+    if (!(theta_ > 0)) theta_ = rho;
+  }
+
+  // `sums`: of (U − W V − b1ᵀ)Vᵀ; w_old and b_old, null if nothing is extrapolated, become W and b.
+  BlockStep update(T* W, T* b, T* w_old, T* b_old, double omega, const SampleSums<T>& sums,
+                   double rho, double delta, const Regularizer<T>& regularizer, int layer,
+                   int threads) {
+    const Index out = sums.rows(), in = sums.columns();
+    auto right = array(right_, out), extrapolation = array(extrapolation_, out);
+    for (Index r = 0; r < out; ++r) {
+      for (Index j = 0; j < in; ++j) right[r * size_ + j] = rho * sums.cross(r, j);
+      if (b) right[r * size_ + in] = rho * sums.sum_r()[r];
+    }
+    Outcome outcome;
+    bool accepted = false;
+    if (w_old && omega > 0) {
+      for (Index r = 0; r < out; ++r) {
+        for (Index j = 0; j < in; ++j)
+          extrapolation[r * size_ + j] =
+              omega * (static_cast<double>(W[r * in + j]) - w_old[r * in + j]);
+        if (b) extrapolation[r * size_ + in] = omega * (static_cast<double>(b[r]) - b_old[r]);
+      }
+      outcome = step(out, in, W, b, regularizer, threads);
+      accepted = outcome.decrease >= delta / 2 * outcome.squared_step;
+    }
+    if (!accepted) {
+      extrapolation.setZero();
+      outcome = step(out, in, W, b, regularizer, threads);
+      accepted = !(outcome.decrease < 0);
+    }
+    if (accepted && (!std::isfinite(outcome.decrease) || !all_finite(out * in, w_.data())))
+      throw NumericalError("the weight update is not finite", layer, "W");
+    if (w_old) std::copy_n(W, out * in, w_old);
+    if (b_old) std::copy_n(b, out, b_old);
+    if (!accepted) return {};
+    std::copy_n(w_.data(), out * in, W);
+    if (b) std::copy_n(b_.data(), out, b);
+    return outcome;
+  }
+
+ private:
+  using Outcome = BlockStep;
+  enum Name : std::size_t {
+    right_,
+    extrapolation_,
+    product_,
+    moved_,
+    rest_,
+    rest_product_,
+    count_
+  };
+
+  MatrixMap<double> h() { return {h_.data(), size_, size_}; }
+  Eigen::Map<Eigen::ArrayXd> array(Name name, Index out) {
+    return {buffers_[name].data(), size_ * out};
+  }
+
+  // One step from (W, b) + D into w_ and b_.
+  Outcome step(Index out, Index in, const T* W, const T* b, const Regularizer<T>& regularizer,
+               int threads) {
+    auto right = array(right_, out), extrapolation = array(extrapolation_, out),
+         product = array(product_, out), moved = array(moved_, out), rest = array(rest_, out),
+         rest_product = array(rest_product_, out);
+    multiply(h(), size_, out, extrapolation.data(), product.data(), threads);
+    for (double theta = theta_;; theta *= 2) {
+      moved = extrapolation + (right - product) / theta;
+      for (Index r = 0; r < out; ++r) {
+        for (Index j = 0; j < in; ++j)
+          w_.data()[r * in + j] = static_cast<T>(W[r * in + j] + moved[r * size_ + j]);
+        if (b) b_.data()[r] = static_cast<T>(b[r] + moved[r * size_ + in]);
+      }
+      regularizer.prox(out, in, w_.data(), static_cast<T>(1 / theta), w_.data());
+      for (Index r = 0; r < out; ++r) {
+        for (Index j = 0; j < in; ++j)
+          moved[r * size_ + j] = static_cast<double>(w_.data()[r * in + j]) - W[r * in + j];
+        if (b) moved[r * size_ + in] = static_cast<double>(b_.data()[r]) - b[r];
+      }
+      rest = moved - extrapolation;
+      multiply(h(), size_, out, rest.data(), rest_product.data(), threads);
+      if (!((rest * rest_product).sum() > theta * rest.square().sum())) break;
+    }
+    const double smooth = (moved * (right - 0.5 * (product + rest_product))).sum();
+    return {moved.square().sum(), smooth + regularizer.difference(out, in, W, w_.data())};
+  }
+
+  Index size_ = 0;
+  double theta_ = 1;
+  Buffer<double> h_, vector_;
+  std::array<Buffer<double>, count_> buffers_;  // a row of (W, b) after the other
+  Buffer<T> w_, b_;
+};
+
+// V, sample by sample, for ρ/2‖U − b1ᵀ − W V‖² over low ≤ V ≤ high, the old value among these:
+// with the residual E = U − b1ᵀ − W V and τ ≥ ρ λ_max(WᵀW)
+//   V⁺ = clip(V + D + (ρ/τ) Wᵀ(E − W D), low, high).
+// The problem is separable over the samples, and so are the decisions.
+template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
+ public:
+  using PackedWeights<T>::apply, PackedWeights<T>::apply_transposed;
+
+  ExtrapolatedHiddenBlock() = default;
+  // The widest layers: `out` rows of W, `in` columns.
+  ExtrapolatedHiddenBlock(Index out, Index in)
+      : PackedWeights<T>(out, in),
+        wide_(out * in),
+        power_(square_size(out, in)),
+        next_(square_size(out, in)) {}
+
+  void prepare(Index out, Index in, const T* W, double rho, double delta, int threads) {
+    this->pack(out, in, W);
+    rho_ = rho;
+    delta_ = delta;
+    const double tau = rho * eigenvalue_bound(out, in, W, threads);
+    share_ = static_cast<T>(tau > 0 ? rho / tau : 1);
+  }
+
+  // v, v_old (null if nothing is extrapolated), low, high: in × t; residual: out × t, E on entry and
+  // on return. v_old becomes v, v becomes V⁺. Scratch: two arrays in × t, two out × t. The decrease
+  // is NaN where a value is not finite; the v of that sample is then as it was.
+  BlockStep update(Index t, T* v, T* v_old, T omega, const T* low, const T* high, T* residual,
+                   const std::array<T*, 4>& scratch, T* panels) const {
+    const auto [candidate, moved, through, pull] = scratch;
+    std::array<Index, TilePlan::largest_tile> open;  // samples without a step so far
+    BlockStep total;
+    // Step of sample j to the k-th candidate, if it lowers the objective enough.
+    const auto take = [&](Index j, Index k, double least) {
+      T* const e = residual + j * out_;
+      const T* const through_k = through + k * out_;
+      const double squared = sum_of_squares(in_, moved + k * in_);
+      const double fall = rho_ / 2 * sum(out_, [&](Index i) {
+                            return static_cast<double>(through_k[i]) * (2 * e[i] - through_k[i]);
+                          });
+      if (!(fall >= least * squared)) return Taken{false, fall};
+      if (v_old) std::copy_n(v + j * in_, in_, v_old + j * in_);
+      std::copy_n(candidate + k * in_, in_, v + j * in_);
+      for (Index i = 0; i < out_; ++i) e[i] -= through_k[i];
+      total.squared_step += squared;
+      total.decrease += fall;
+      return Taken{true, fall};
+    };
+
+    Index left = 0;
+    if (v_old && omega > 0) {
+      for (Index i = 0; i < in_ * t; ++i) moved[i] = omega * (v[i] - v_old[i]);
+      apply(t, moved, through, panels);
+      for (Index i = 0; i < out_ * t; ++i) pull[i] = residual[i] - through[i];
+      apply_transposed(t, pull, candidate, panels);
+      for (Index i = 0; i < in_ * t; ++i) {
+        candidate[i] = std::clamp(v[i] + (moved[i] + share_ * candidate[i]), low[i], high[i]);
+        moved[i] = candidate[i] - v[i];
+      }
+      apply(t, moved, through, panels);
+      for (Index j = 0; j < t; ++j)
+        if (!take(j, j, delta_ / 2).taken) open[left++] = j;
+    } else {
+      for (Index j = 0; j < t; ++j) open[left++] = j;
+    }
+
+    for (Index k = 0; k < left; ++k) std::copy_n(residual + open[k] * out_, out_, pull + k * out_);
+    if (left > 0) apply_transposed(left, pull, candidate, panels);
+    for (Index k = 0; k < left; ++k)
+      for (Index i = 0; i < in_; ++i) {
+        const Index from = open[k] * in_ + i, to = k * in_ + i;
+        candidate[to] = std::clamp(v[from] + share_ * candidate[to], low[from], high[from]);
+        moved[to] = candidate[to] - v[from];
+      }
+    if (left > 0) apply(left, moved, through, panels);
+    for (Index k = 0; k < left; ++k) {
+      const auto [taken, fall] = take(open[k], k, 0);
+      if (!taken && v_old) std::copy_n(v + open[k] * in_, in_, v_old + open[k] * in_);
+      if (!std::isfinite(fall)) total.decrease = std::numeric_limits<double>::quiet_NaN();
+    }
+    return total;
+  }
+
+ private:
+  using PackedWeights<T>::in_, PackedWeights<T>::out_;
+  struct Taken {
+    bool taken;
+    double fall;
+  };
+
+  static Index square_size(Index out, Index in) { return std::min(out, in) * std::min(out, in); }
+
+  // Upper bound ‖M^p‖^{1/p} of the largest eigenvalue of M = W Wᵀ or WᵀW, whichever is smaller,
+  // p = 2⁶; too large by a factor of d^{1/(2p)} at most, d the size of M.
+  double eigenvalue_bound(Index out, Index in, const T* W, int threads) {
+    constexpr int squarings = 6;
+    const ConstRowMatrixMap<T> w(W, out, in);
+    const Index size = std::min(out, in), other = std::max(out, in);
+    MatrixMap<double> wide(wide_.data(), size, other), power(power_.data(), size, size),
+        next(next_.data(), size, size);
+    if (out <= in)
+      wide = w.template cast<double>();
+    else
+      wide = w.transpose().template cast<double>();
+    constexpr Index block = SpdSolver::block;
+    parallel_for((size + block - 1) / block, threads, [&](Index k, int) {
+      const Index first = k * block, count = std::min(block, size - first);
+      power.middleCols(first, count).noalias() = wide * wide.middleRows(first, count).transpose();
+    });
+    double norm = power.norm(), bound = norm, exponent = 1;
+    if (!(norm > 0)) return norm;
+    for (int k = 0; k < squarings; ++k) {
+      power /= norm;
+      multiply(power, size, size, power.data(), next.data(), threads);
+      power = next;
+      norm = power.norm();
+      exponent /= 2;
+      bound *= std::pow(norm, exponent);
+    }
+    return bound;
+  }
+
+  Buffer<double> wide_, power_, next_;
+  double rho_ = 1, delta_ = 0;
+  T share_ = 1;  // ρ/τ
+};
+
+}  // namespace amcore

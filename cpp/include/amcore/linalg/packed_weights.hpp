@@ -1,0 +1,39 @@
+// Products of a weight matrix and its transpose with tiles of samples.
+#pragma once
+
+#include "amcore/linalg/product.hpp"
+
+namespace amcore {
+
+template <class T> class PackedWeights {
+ public:
+  PackedWeights() = default;
+  // The widest layers: `out` rows of W, `in` columns.
+  PackedWeights(Index out, Index in)
+      : w_(left_panels_size<T>(out, in)), transposed_(left_panels_size<T>(in, out)) {}
+
+  // W: out × in, row-major
+  void pack(Index out, Index in, const T* W) {
+    out_ = out;
+    in_ = in;
+    pack_left(out, in, W, in, Index(1), w_.data());
+    pack_left(in, out, W, Index(1), in, transposed_.data());
+  }
+  // y (out × t) ← W x;  panels: scratch
+  void apply(Index t, const T* x, T* y, T* panels) const {
+    pack_right(in_, t, x, Index(1), in_, panels);
+    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::assign);
+  }
+  // x (in × t) ← Wᵀ y
+  void apply_transposed(Index t, const T* y, T* x, T* panels) const {
+    pack_right(out_, t, y, Index(1), out_, panels);
+    multiply(in_, t, out_, transposed_.data(), panels, x, in_, Update::assign);
+  }
+  const T* weights() const { return w_.data(); }  // packed
+
+ protected:
+  Buffer<T> w_, transposed_;
+  Index out_ = 0, in_ = 0;
+};
+
+}  // namespace amcore
