@@ -15,7 +15,7 @@ from amcore.analysis.plot import line_style, saved_figure
 from amcore.network import Network
 from amcore.problem import Problem
 from amcore.reference.regularizer.ridge import RidgeRegularizer
-from amcore.schemes import Scheme, ThreeSplitBCD
+from amcore.schemes import ADMM, MDLAM, Scheme, ThreeSplitBCD, TwoSplitBCD
 from amcore.solve import Solution, Step, solve
 
 if TYPE_CHECKING:
@@ -69,9 +69,13 @@ class Setting:
         return dataclasses.replace(self, scheme=dataclasses.replace(self.scheme, alpha=alpha))  # type: ignore[type-var]
 
 
+# Chosen on the digits; a ridge as strong as for the others holds ADMM back.
 SETTINGS = {
+    "two-split": Setting(TwoSplitBCD(gamma=1.0, alpha=1.0)),
     "three-split": Setting(ThreeSplitBCD(gamma=1.0, alpha=1.0)),
     "resnet": Setting(ThreeSplitBCD(gamma=1.0, alpha=1.0), skip=True),
+    "admm": Setting(ADMM(beta=1.0, majorizer="tight"), activation="sigmoid", ridge=1e-3),
+    "mdlam": Setting(MDLAM(rho=0.1, epsilon=0.01)),
 }
 
 

@@ -29,6 +29,7 @@ SOURCE = r"""
 #include "amcore/scheme/admm.hpp"
 #include "amcore/scheme/mdlam.hpp"
 #include "amcore/scheme/three_split_bcd.hpp"
+#include "amcore/scheme/two_split_bcd.hpp"
 
 static std::atomic<bool> counting{false};
 static std::atomic<long> allocations{0};
@@ -111,6 +112,10 @@ template <class T> struct Example {
     for (Layer<T>& layer : problem.layers) {
       layer.skip = false;
       layer.activation_regularizer = nullptr;
+    }
+    TwoSplitBCD<T> two_split(
+        problem, {weights, 0.3, 2, std::vector<Majorizer>(N, {1, 0.8, 0}), {}}, execution);
+    for (Layer<T>& layer : problem.layers) {
       if (!layer.activation->is_identity()) layer.activation = &tanh;
     }
     ADMM<T> admm(problem, {weights, weights, std::vector<Majorizer>(N, {1, 0.8, 0}), true},
@@ -122,7 +127,7 @@ template <class T> struct Example {
       if (i + 1 == N) layer.V = layer.V_old = nullptr;
     }
     MDLAM<T> mdlam(problem, {weights, 0.5, 0.8, 0.1, 1e-8, draw(2)}, execution);
-    return count(three_split) + count(admm) + count(mdlam);
+    return count(three_split) + count(two_split) + count(admm) + count(mdlam);
   }
 
   static long count(Scheme& scheme) {

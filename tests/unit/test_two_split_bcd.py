@@ -1,0 +1,269 @@
+"""TwoSplitBCD: no block's objective rises, native equals reference, measures, wrong problems."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import amcore
+from agreement import assert_same_record, assert_same_state
+from amcore.reference.block.majorized import Majorizer
+from amcore.reference.scheme.two_split_bcd import TwoSplitBCD as Reference
+from strategies import names, operator, targets
+
+ACTIVATIONS = names("activation")
+SMOOTH = [name for name in ACTIVATIONS if "smooth" in operator("activation", name).traits]
+BACKENDS = ["native", "reference"]
+
+
+def make(widths=(4, 6, 5, 2), sigma="relu", loss="squared", n=40, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    hidden = [sigma] * (len(widths) - 2) if isinstance(sigma, str) else list(sigma)
+    network = amcore.Network(
+        list(widths),
+        [operator("activation", name) for name in hidden] or "relu",
+        bias=options.pop("bias", True),
+        output_activation=options.pop("output_activation", "identity"),
+    )
+    X, dtype = rng.standard_normal((n, widths[0])), options.pop("dtype", np.float64)
+    Y = targets(operator("loss", loss), rng, n, widths[-1], dtype)
+    options.setdefault("weight_regularizer", "ridge")
+    return amcore.Problem(network, X.astype(dtype), Y, loss=loss, **options)
+
+
+@st.composite
+def cases(draw):
+    depth = draw(st.integers(1, 4))
+    widths = draw(st.lists(st.integers(1, 12), min_size=depth, max_size=depth))
+    widths.append(draw(st.integers(2, 12)))
+    problem = make(
+        widths,
+        draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=depth - 1, max_size=depth - 1)),
+        draw(st.sampled_from(names("loss"))),
+        draw(st.integers(1, 300)),
+        draw(st.integers(0, 2**20)),
+        bias=draw(st.booleans()),
+        output_activation=draw(st.sampled_from(["identity", "identity", "tanh", "relu"])),
+        weight_regularizer=draw(st.sampled_from(["none", "ridge", "l1", "group_lasso"])),
+    )
+    positive = st.floats(0.1, 5)
+    scheme = amcore.TwoSplitBCD(
+        draw(st.lists(positive, min_size=depth, max_size=depth)),
+        draw(positive),
+        draw(st.integers(1, 3)),
+    )
+    return problem, scheme
+
+
+@given(cases(), st.integers(1, 3))
+def test_native_equals_reference_sweep_by_sweep(case, num_threads):
+    # From the reference's state before every sweep: at a kink a difference in the last bit decides
+    # whether a step is taken, and the runs part from there.
+    problem, scheme = case
+    start = amcore.solve(problem, scheme, max_iter=0).state
+    for sweep in range(3):
+        ours, theirs = (
+            amcore.solve(
+                problem, scheme, max_iter=1, init=start, backend=backend, num_threads=num_threads
+            )
+            for backend in BACKENDS
+        )
+        assert_same_state(ours.state, theirs.state, 1e-9, f"sweep {sweep}")
+        # A run that starts at a critical point ends there.
+        for record, expected in zip(ours.trace.records, theirs.trace.records, strict=False):
+            assert_same_record(record, expected, f"sweep {sweep}")
+        start = theirs.state.copy()
+
+
+@pytest.mark.parametrize("sigma", sorted({*SMOOTH} - {"polynomial"}))  # whose h is found by trial
+@pytest.mark.parametrize("inner_iters", [1, 2])
+def test_native_equals_reference_over_20_sweeps(sigma, inner_iters):
+    problem, scheme = make(sigma=sigma), amcore.TwoSplitBCD(0.7, 0.9, inner_iters)
+    ours, theirs = (
+        amcore.solve(problem, scheme, max_iter=20, backend=backend) for backend in BACKENDS
+    )
+    assert_same_state(ours.state, theirs.state, 1e-9, sigma)
+    for record, expected in zip(ours.trace.records, theirs.trace.records, strict=True):
+        assert_same_record(record, expected, f"{sigma} {record.sweep}")
+
+
+@settings(max_examples=settings.default.max_examples // 2)
+@given(cases())
+def test_every_sweep_decreases_as_the_steps_promise(case):
+    problem, scheme = case
+    trace = amcore.solve(problem, scheme, max_iter=5).trace
+    f, steps = trace.objective, sum(norm**2 for norm in trace.step_norm.values())
+    promised = scheme.alpha / 2 * steps
+    assert (trace.decrease >= promised * (1 - 1e-6) - 1e-13 * f[:-1]).all()
+    np.testing.assert_allclose(f[:-1] - f[1:], trace.decrease, rtol=1e-9, atol=1e-12 * f[0])
+
+
+@pytest.mark.parametrize("sigma", ACTIVATIONS)
+@pytest.mark.parametrize("inner_iters", [1, 3])
+def test_no_block_rises(sigma, inner_iters):
+    """f + α/2‖block − old block‖², computed anew around every block of the reference."""
+    problem = make(sigma=sigma)
+    alpha, rises, moved = 0.5, [], set()
+
+    class Watched(Reference):
+        def _update_v(self, i):
+            return self._watch(lambda: super(Watched, self)._update_v(i), self.layers[i].V, i)
+
+        def _update_w(self, i):
+            return self._watch(lambda: super(Watched, self)._update_w(i), self.layers[i].W, i)
+
+        def _watch(self, update, block, i):
+            before, f = block.copy(), sum(self._parts().values())
+            bias = self.layers[i].b.copy()
+            fall = update()
+            steps = np.sum((block - before) ** 2) + np.sum((self.layers[i].b - bias) ** 2)
+            after = sum(self._parts().values())
+            assert f - after == pytest.approx(fall, rel=1e-9, abs=1e-12 * f)
+            rises.append((after + alpha / 2 * steps - f) / f)
+            if steps > 0:
+                moved.add(block.shape)
+            return fall
+
+    scheme = amcore.TwoSplitBCD(1.0, alpha, inner_iters)
+    state = amcore.solve(problem, scheme, max_iter=0).state
+    engine = Watched(
+        X=problem.X,
+        Y=problem.Y,
+        layers=[{s: state[f"{s}{i}"] for s in ("W", "b", "V")} for i in (1, 2, 3)],
+        activations=[each.reference for each in problem.network.activations],
+        skip=[False] * 3,
+        loss=problem.loss.reference,
+        loss_weight=1.0,
+        weight_regularizers=[r.reference for r in problem.weight_regularizers],
+        **scheme._options(problem),
+    )
+    for _ in range(5):
+        engine.sweep(True)
+    assert max(rises) <= 1e-13
+    assert len(moved) == 6
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("sigma", SMOOTH)
+def test_distance_is_the_norm_of_the_gradient(sigma, backend):
+    problem = make((3, 4, 3, 2), sigma, n=7, weight_regularizer=amcore.regularizers.ridge(0.3))
+    scheme = amcore.TwoSplitBCD([0.5, 1.5, 2.0])
+    run = amcore.solve(problem, scheme, max_iter=2, backend=backend)
+
+    def objective(state):
+        f, V = 0.0, problem.X
+        for i, activation in enumerate(problem.network.activations, start=1):
+            Z = V @ state[f"W{i}"].T + state[f"b{i}"]
+            V = state[f"V{i}"]
+            f += scheme.gamma[i - 1] / 2 * np.sum((V - activation.reference.value(Z)) ** 2)
+            f += 0.15 * np.sum(state[f"W{i}"] ** 2)
+        return f + problem.loss.reference.value(V, problem.Y)
+
+    state = {name: array.copy() for name, array in run.state.items()}
+    assert objective(state) == pytest.approx(run.trace.objective[-1], rel=1e-12)
+    blocks = dict.fromkeys(run.trace.distance, 0.0)
+    for name, array in state.items():
+        for at in np.ndindex(array.shape):
+            kept, h = array[at], 1e-5
+            array[at] = kept + h
+            above = objective(state)
+            array[at] = kept - h
+            slope = (above - objective(state)) / (2 * h)
+            array[at] = kept
+            blocks[name.replace("b", "W")] += slope**2
+    for name, squared in blocks.items():
+        found = run.trace.distance[name][-1]
+        assert found == pytest.approx(np.sqrt(squared), rel=1e-5, abs=1e-7)
+
+
+def test_one_linear_layer_is_ridge_regression():
+    problem = make((4, 2), [], bias=False, weight_regularizer=amcore.regularizers.ridge(0.5))
+    run = amcore.solve(problem, amcore.TwoSplitBCD(gamma=1.0, alpha=1e-3), max_iter=400)
+    # min over V of ½‖V − Y‖² + ½‖V − XWᵀ‖² is ¼‖XWᵀ − Y‖²
+    X, Y = problem.X, problem.Y
+    expected = np.linalg.solve(X.T @ X / 2 + 0.5 * np.eye(4), X.T @ Y / 2).T
+    np.testing.assert_allclose(run.state["W1"], expected, atol=1e-6)
+    assert run.trace.subgradient_distance[-1] < 1e-5
+
+
+@pytest.mark.parametrize("sigma", ["sigmoid", "tanh", "softplus", "identity"])
+def test_the_trial_majorizer_majorizes(sigma):
+    activation = operator("activation", sigma).reference
+    rng = np.random.default_rng(4)
+    Z, step = 4 * rng.standard_normal((2, 100_000))
+    T = 3 * rng.standard_normal(100_000)
+    h = Majorizer.trial(activation)
+    error = (activation.value(Z) - T) * activation.derivative(Z)
+    bounds = np.array([h(T[k : k + 1]) for k in range(T.size)])
+    model = (activation.value(Z) - T) ** 2 / 2 + error * step + bounds / 2 * step**2
+    truth = (activation.value(Z + step) - T) ** 2 / 2
+    assert (truth <= model * (1 + 1e-12) + 1e-12).all()
+
+
+def test_float32_stays_near_float64():
+    scheme = amcore.TwoSplitBCD()
+    wide = amcore.solve(make(sigma="tanh"), scheme, max_iter=10)
+    single = amcore.solve(make(sigma="tanh"), scheme, max_iter=10, dtype=np.float32)
+    np.testing.assert_allclose(single.trace.objective, wide.trace.objective, rtol=1e-4)
+    assert all(array.dtype == np.float32 for array in single.state.values())
+
+
+@pytest.mark.parametrize("sigma", ["relu", "sigmoid"])
+def test_threads_and_measuring_change_no_bit_and_a_state_goes_on(sigma):
+    problem, scheme = make((6, 40, 30, 3), sigma, n=3000), amcore.TwoSplitBCD(inner_iters=2)
+    whole = amcore.solve(problem, scheme, max_iter=6, num_threads=1)
+    for options in ({"num_threads": 2}, {"num_threads": 3, "measure_every": 4}):
+        run = amcore.solve(problem, scheme, max_iter=6, **options)
+        assert_same_bits(run.state, whole.state)
+        assert np.array_equal(run.trace.objective[1:], whole.trace.objective[1:])
+    half = amcore.solve(problem, scheme, max_iter=3)
+    assert_same_bits(amcore.solve(problem, scheme, max_iter=3, init=half.state).state, whole.state)
+
+
+def assert_same_bits(state, other):
+    assert all(np.array_equal(array, other[name]) for name, array in state.items())
+
+
+def test_kinks_make_the_distance_a_bound():
+    scheme = amcore.TwoSplitBCD()
+    assert amcore.solve(make(sigma="relu"), scheme, max_iter=1).trace.distance_is_bound
+    assert not amcore.solve(make(sigma="tanh"), scheme, max_iter=1).trace.distance_is_bound
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scale", [1e-12, 1e8])
+@pytest.mark.parametrize("sigma", ["relu", "softplus"])
+def test_data_of_any_size_descend(sigma, scale, backend):
+    problem = make(sigma=sigma)
+    problem = amcore.Problem(problem.network, scale * problem.X, scale * problem.Y)
+    trace = amcore.solve(problem, amcore.TwoSplitBCD(), max_iter=5, backend=backend).trace
+    assert (np.diff(trace.objective) <= 1e-12 * trace.objective[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gamma": 0.0}, "gamma"),
+        ({"gamma": [1.0, 1.0]}, "gamma"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": np.nan}, "alpha"),
+        ({"inner_iters": 0}, "inner_iters"),
+        ({"inner_iters": 1.5}, "inner_iters"),
+    ],
+)
+def test_wrong_hyperparameters(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        amcore.solve(make(), amcore.TwoSplitBCD(**options))
+
+
+def test_wrong_problems():
+    problem = make((4, 4, 2))
+    skip = amcore.Network([4, 4, 2], skip=[True, False])
+    with pytest.raises(ValueError, match="skip: TwoSplitBCD takes no skip connections"):
+        amcore.solve(amcore.Problem(skip, problem.X, problem.Y), amcore.TwoSplitBCD())
+    regularised = amcore.Problem(problem.network, problem.X, problem.Y, activation_regularizer="l1")
+    with pytest.raises(ValueError, match="activation_regularizer"):
+        amcore.solve(regularised, amcore.TwoSplitBCD())
+    assert replace(amcore.TwoSplitBCD(), alpha=2.0).alpha == 2.0
