@@ -161,16 +161,19 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   // Start the sums over samples for the weights of layer i. The Gram matrix of the input never
   // changes: it is summed once.
   void begin_weight_sums(std::size_t i) {
-    sums_.begin(layers_[i].out, layers_[i].in, i > 0 || !input_moments_ready_, plan_.samples(),
-                previous(i), threads_, reducer_);
+    sums_.begin(layers_[i].out, layers_[i].in, i > 0 || keeps_gram(i), plan_.samples(), previous(i),
+                threads_, reducer_);
   }
+  // Do the sums of layer i include a Gram matrix that is kept for the sweeps to come? Its tiles must
+  // then be added in an order that nothing in this sweep decides.
+  bool keeps_gram(std::size_t i) const { return i == 0 && !input_moments_ready_; }
   void begin_gradient_sums(std::size_t i) {
     gradient_sums_.begin(layers_[i].out, layers_[i].in, false, plan_.samples(), previous(i),
                          threads_, reducer_);
   }
   void reduce_weight_sums(std::size_t i) {
     sums_.reduce(threads_, reducer_);
-    if (i > 0 || input_moments_ready_) return;
+    if (!keeps_gram(i)) return;
     const Index in = layers_[0].in;
     const Moments<T> moments = sums_.moments();
     std::copy_n(moments.gram, in * in, input_moments_.data());

@@ -240,11 +240,11 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
         return nullptr;
       const char* const failed = move_samples(i, step, level, h, tile, sums, array);
       if (failed) return failed;
-      if (last && level == 0 && std::all_of(progress, progress + tile.size, [](Progress p) {
-            return p == Progress::settled;
-          }))
+      if (!last || level > 0) return nullptr;
+      if (!Base::keeps_gram(i) && std::all_of(progress, progress + tile.size,
+                                              [](Progress p) { return p == Progress::settled; }))
         finish_tile(i, chunk, tile, sums, array);
-      else if (last && level == 0)  // its other samples have moved
+      else  // its other samples have moved, or the tiles are finished in order
         std::replace(progress, progress + tile.size, Progress::settled, Progress::pending);
       return nullptr;
     });
