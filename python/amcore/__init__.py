@@ -9,6 +9,7 @@
 (21,)
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,14 @@ from amcore.state import State  # noqa: E402
 from amcore.trace import Trace  # noqa: E402
 
 if TYPE_CHECKING:
-    from amcore.analysis import certify
+    from amcore.analysis import (
+        bounds,
+        certify,
+        fit_kl,
+        rate_bound,
+        strong_decrease,
+        sufficient_decrease,
+    )
 
 __all__ = [
     "ADMM",
@@ -52,29 +60,40 @@ __all__ = [
     "TwoSplitBCD",
     "activations",
     "blocks",
+    "bounds",
     "callbacks",
     "certify",
     "check_operator",
     "checkpoint",
+    "fit_kl",
     "get_include",
     "initialization",
     "iterate",
     "losses",
+    "rate_bound",
     "regularizers",
     "show_config",
     "solve",
     "solve_many",
+    "strong_decrease",
+    "sufficient_decrease",
 ]
 
+_ANALYSIS = (
+    "bounds",
+    "certify",
+    "fit_kl",
+    "rate_bound",
+    "strong_decrease",
+    "sufficient_decrease",
+)
 __version__ = _version("amcore")
 
 
 def __getattr__(name: str) -> Any:
     # The analysis is loaded on first use.
-    if name == "certify":
-        from amcore.analysis import certify
-
-        return certify
+    if name in _ANALYSIS:
+        return getattr(_import_module("amcore.analysis"), name)
     raise AttributeError(f"module 'amcore' has no attribute {name!r}")
 
 

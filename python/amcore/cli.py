@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 for success; of ``certify`` 0, 1, 2 if condition A1 holds, fails or is
-        undecided; 2 after an error, with one line on the standard error; 130 after Ctrl-C.
+        The exit status: 0 for success; of ``certify`` 0, 1, 2 if what is asked for holds, fails
+        or is undecided; 2 after an error, with one line on the standard error; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -115,13 +115,20 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "certify",
         help="certify a saved trace",
-        description="Print the certificate of a trace that Trace.save wrote. Exit status 0 if"
-        " condition A1 holds, 1 if it fails, 2 if the trace does not decide it.",
+        description="Print the certificate of a trace that Trace.save wrote. Exit status 0 if the"
+        " property asked for holds, 1 if it fails, 2 if the trace does not decide it.",
     )
     check.add_argument("trace", type=Path, help="the trace, an .npz file")
     check.add_argument(
         "--j", type=_at_least(1), nargs="+", default=[1, 2], help="numbers of sweeps to measure"
     )
+    check.add_argument(
+        "--property",
+        choices=["A1", "A2", "KL", "rate", "critical"],
+        default="A1",
+        help="what the exit status is about",
+    )
+    check.add_argument("--f-star", type=float, help="the limit of the objective, if it is known")
     check.add_argument("--plot", type=Path, help="draw the certificate: .png, .pdf or .svg")
     check.add_argument("--json", type=Path, help="write the certificate as JSON")
     check.set_defaults(run=_certify)
@@ -163,13 +170,13 @@ def _info(parsed: argparse.Namespace) -> int:
 
 
 def _certify(parsed: argparse.Namespace) -> int:
-    certificate = certify(Trace.load(parsed.trace), js=parsed.j)
+    certificate = certify(Trace.load(parsed.trace), js=parsed.j, f_star=parsed.f_star)
     print(certificate)
     if parsed.plot is not None:
         certificate.plot(parsed.plot)
     if parsed.json is not None:
         certificate.to_json(parsed.json)
-    return _STATUS[certificate.verdicts["A1"].verdict]
+    return _STATUS[certificate.verdicts[parsed.property].verdict]
 
 
 def _data(parsed: argparse.Namespace) -> Split:

@@ -49,6 +49,11 @@ NAMES = {
     "show_config",
     "solve",
     "solve_many",
+    "bounds",
+    "fit_kl",
+    "rate_bound",
+    "strong_decrease",
+    "sufficient_decrease",
 }
 SIGNATURES = {
     "ADMM": "beta=1.0 xi=None dual_init='zero' majorizer='published'",

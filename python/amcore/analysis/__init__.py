@@ -1,6 +1,27 @@
 """From the trace of a run to a certificate: what the convergence theory says about it."""
 
 from amcore.analysis.certificate import Certificate, certify
-from amcore.analysis.decrease import SufficientDecrease, Verdict, sufficient_decrease
+from amcore.analysis.decrease import (
+    StrongDecrease,
+    SufficientDecrease,
+    Verdict,
+    strong_decrease,
+    sufficient_decrease,
+)
+from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.rates import RateBound, bounds, rate_bound
 
-__all__ = ["Certificate", "SufficientDecrease", "Verdict", "certify", "sufficient_decrease"]
+__all__ = [
+    "Certificate",
+    "KLFit",
+    "RateBound",
+    "StrongDecrease",
+    "SufficientDecrease",
+    "Verdict",
+    "bounds",
+    "certify",
+    "fit_kl",
+    "rate_bound",
+    "strong_decrease",
+    "sufficient_decrease",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -12,12 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from amcore.analysis.decrease import SufficientDecrease, Verdict, sufficient_decrease
+from amcore.analysis.decrease import (
+    MIN_CHECKED,
+    StrongDecrease,
+    SufficientDecrease,
+    Verdict,
+    strong_decrease,
+    sufficient_decrease,
+)
+from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.rates import RateBound, bounds
 from amcore.trace import Array, Trace, atomic_write
 
 __all__ = ["Certificate", "certify"]
 
 # what the exported file says of the numbers in it
+# dist(0, ∂f) at this share of its largest value is small; f that falls by less than this share of
+# its whole fall over half of the run is flat.
+SMALL, FLAT = 1e-3, 1e-6
 _SCOPE = "Measured along this run; another start may give other constants."
 
 
@@ -33,13 +45,26 @@ class Certificate:
         The run.
     decrease : tuple of SufficientDecrease
         Condition A1 for each j asked for.
+    strong : StrongDecrease or None
+        Condition A2 with α = θ, where an exponent θ was found.
+    kl : KLFit
+        The KL inequality at the limit, and how f_k − f* falls.
+    rate : RateBound
+        The theorem that applies, its bound checked against the run.
     verdicts : dict of Verdict
-        The verdict on each condition; "A1" is that of the smallest j for which A1 holds.
+        The verdict on "A1" (for the smallest j for which it holds), "A2", "KL", "rate", and
+        "critical": whether dist(0, ∂f) tends to 0.
+    constants : dict
+        The a-priori constants given.
     """
 
     trace: Trace
     decrease: tuple[SufficientDecrease, ...]
+    strong: StrongDecrease | None
+    kl: KLFit
+    rate: RateBound
     verdicts: dict[str, Verdict]
+    constants: dict[str, float]
 
     def __str__(self) -> str:
         """Return the report."""
@@ -68,6 +93,20 @@ class Certificate:
                     f"  left out for j = {a1.j}: {a1.below_floor} within rounding,"
                     f" {a1.unmeasured} unmeasured"
                 )
+        if self.constants:
+            told = ", ".join(f"{name} = {value:.4g}" for name, value in self.constants.items())
+            lines.append(f"  a-priori constants: {told}")
+        if self.kl.theta is not None and self.kl.theta_interval is not None:
+            low, high = self.kl.theta_interval
+            first, last = self.kl.window
+            lines += [
+                "",
+                "KL inequality: (f(k) − f*)^θ ≤ c g(k), an estimate along this run",
+                f"  θ = {self.kl.theta:.3f} in [{low:.3f}, {high:.3f}],"
+                f" c = {self.kl.c:.4g}, from sweeps {first}–{last}",
+                f"  f* = {self.kl.f_star:.10g}, {self.kl.remainder:.2g} below the last f"
+                + (" (given)" if self.kl.f_star_given else ""),
+            ]
         lines.append("")
         for name, verdict in self.verdicts.items():
             sentence = f"{name} {verdict.verdict}: {verdict.reason}."
@@ -78,16 +117,25 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as nested plain data; what is not finite or unknown is None."""
         trace = self.trace
-        return {
+        content = {
             "sweeps": len(trace),
             "objective": _ends(trace.objective),
             "subgradient_distance": {
                 **_ends(trace.subgradient_distance),
                 "is_bound": trace.distance_is_bound,
             },
-            "decrease": {"A1": [a1.to_dict() for a1 in self.decrease]},
+            "decrease": {
+                "A1": [a1.to_dict() for a1 in self.decrease],
+                "A2": None if self.strong is None else self.strong.to_dict(),
+            },
+            "kl": self.kl.to_dict(),
+            "rate": _rate(self.kl, self.rate),
+            "bound": self.rate.to_dict(),
+            "constants": dict(self.constants),
             "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
         }
+        plain: dict[str, Any] = _finite(content)
+        return plain
 
     def to_json(self, path: str | PathLike[str]) -> None:
         """Write `to_dict` to `path` as JSON.
@@ -97,7 +145,7 @@ class Certificate:
         OSError
             If the file cannot be written.
         """
-        text = json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False)
         with atomic_write(path) as file:
             file.write(text.encode() + b"\n")
 
@@ -129,6 +177,8 @@ def certify(
     objective: ArrayLike | None = None,
     subgradient_distance: ArrayLike | None = None,
     js: Iterable[int] = (1, 2),
+    f_star: float | None = None,
+    constants: Mapping[str, float] | None = None,
 ) -> Certificate:
     """Certify a run: measure the conditions of the convergence theory on its trace.
 
@@ -143,6 +193,10 @@ def certify(
         smooth; shape (K + 1,), NaN where it was not measured.
     js : iterable of int
         The numbers of sweeps j for which condition A1 is measured.
+    f_star : float, optional
+        The limit of the objective, if it is known.
+    constants : mapping, optional
+        A-priori constants such as `Scheme.constants` gives, to be shown beside the measured ones.
 
     Returns
     -------
@@ -158,7 +212,7 @@ def certify(
 
     References
     ----------
-    Xu, Bao, Xing (2022), assumption (A1).
+    Xu, Bao, Xing (2022), assumptions (A1) and (A2), Theorems 4.1 and 4.2.
 
     Examples
     --------
@@ -181,17 +235,65 @@ def certify(
     decrease = tuple(sufficient_decrease(trace, list(dict.fromkeys(js))))
     if not decrease:
         raise ValueError("js is empty, at least one number of sweeps is needed")
-    return Certificate(trace, decrease, {"A1": _smallest_holding(decrease)})
+    kl = fit_kl(trace, f_star)
+    a1 = _smallest_holding(decrease)
+    rate = bounds(trace, kl, a1)
+    strong = None
+    if kl.verdict.verdict == "holds" and kl.theta is not None and 0 < kl.theta < 1:
+        strong = strong_decrease(trace, kl.theta, a1.j)
+        if rate.verdict.verdict == "undecided":
+            rate = bounds(trace, kl, strong)
+    verdicts = {
+        "A1": a1.verdict,
+        "A2": strong.verdict if strong else Verdict("undecided", "no exponent α = θ was found"),
+        "KL": kl.verdict,
+        "rate": rate.verdict,
+        "critical": _critical(trace, kl),
+    }
+    return Certificate(trace, decrease, strong, kl, rate, verdicts, dict(constants or {}))
 
 
-def _smallest_holding(decrease: Sequence[SufficientDecrease]) -> Verdict:
-    """Return the verdict for the smallest j that holds, else for the smallest undecided one."""
+def _smallest_holding(decrease: Sequence[SufficientDecrease]) -> SufficientDecrease:
+    """Return A1 for the smallest j that holds, else for the smallest undecided one."""
     ordered = sorted(decrease, key=lambda a1: a1.j)
-    for wanted in ("holds", "undecided", "fails"):
-        for a1 in ordered:
-            if a1.verdict.verdict == wanted:
-                return a1.verdict
-    raise AssertionError("a verdict is one of these three")
+    order = ("holds", "undecided", "fails")
+    return min(ordered, key=lambda a1: order.index(a1.verdict.verdict))
+
+
+def _critical(trace: Trace, kl: KLFit) -> Verdict:
+    """Whether g_k → 0: an accumulation point is critical if and only if f there is f*."""
+    g = trace.subgradient_distance
+    known = np.flatnonzero(np.isfinite(g))
+    if known.size < MIN_CHECKED:
+        return Verdict("undecided", "dist(0, ∂f) was measured at too few sweeps")
+    last, most = float(g[known[-1]]), float(g[known].max())
+    name = "the bound of dist(0, ∂f)" if trace.distance_is_bound else "dist(0, ∂f)"
+    if last <= SMALL * most:
+        return Verdict("holds", f"{name} has come down to {last:.3g}, from {most:.3g}")
+    half = known[known.size // 2 :]
+    f = trace.objective
+    flat = abs(float(f[half[0]] - f[-1])) <= FLAT * max(abs(float(f[0] - f[-1])), 1e-300)
+    if flat:
+        return Verdict(
+            "undecided" if trace.distance_is_bound else "fails",
+            f"f is flat while {name} stays at {last:.3g}: the run stalls where it is not critical",
+        )
+    return Verdict("undecided", f"{name} is {last:.3g} at the end, {most:.3g} at its largest")
+
+
+def _rate(kl: KLFit, rate: RateBound) -> dict[str, Any]:
+    """Return the observed decay beside the theorem's."""
+    decay = kl.decay
+    return {
+        "kind": decay.kind,
+        "eta": decay.eta,
+        "eta_interval": list(decay.eta_interval) if decay.eta_interval else None,
+        "exponent": decay.exponent,
+        "exponent_interval": list(decay.exponent_interval) if decay.exponent_interval else None,
+        "theorem": rate.theorem,
+        "theorem_eta": rate.eta,
+        "theorem_exponent": rate.exponent,
+    }
 
 
 def _known(values: Array) -> Array:

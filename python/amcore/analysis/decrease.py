@@ -1,4 +1,4 @@
-"""Sufficient decrease along a trace: condition A1 of Xu, Bao, Xing (2022)."""
+"""Sufficient decrease along a trace: conditions A1 and A2 of Xu, Bao, Xing (2022)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 
 from amcore.trace import Trace
 
-__all__ = ["SufficientDecrease", "Verdict", "remaining_decrease", "sufficient_decrease"]
+__all__ = [
+    "StrongDecrease",
+    "SufficientDecrease",
+    "Verdict",
+    "remaining_decrease",
+    "strong_decrease",
+    "sufficient_decrease",
+]
 
 Array = NDArray[np.float64]
 
 # Fewer checked sweeps than this from k₀ on decide nothing.
 MIN_CHECKED = 10
+# A ratio that falls below this share of its smallest value in the first half tends to 0.
+VANISHING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,12 @@ class SufficientDecrease:
         start = "from the start" if self.k0 == 0 else f"from sweep {self.k0} on"
         earlier = self.ratio[after[: later // 2]].min()
         falling = self.attained_at == after[-1] and self.constant < 0.99 * earlier
+        if self.constant < VANISHING * earlier and self.attained_at > after[later // 2]:
+            return Verdict(
+                "undecided",
+                f"f falls ever less beside dist(0, ∂f)²: the ratio has come down from {earlier:.3g}"
+                f" to {self.constant:.3g}, and may tend to 0",
+            )
         warning = ", but the ratio is still falling at the end" if falling else ""
         return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}{warning}")
 
@@ -132,6 +147,26 @@ class SufficientDecrease:
         """Return the result as plain data, without the ratios."""
         numbers = {each.name: getattr(self, each.name) for each in fields(self) if each.compare}
         return numbers | self.verdict.to_dict()
+
+
+@dataclass(frozen=True)
+class StrongDecrease(SufficientDecrease):
+    """Condition A2 along a trace: c₂ g_{k+j}^{1/α} ≤ f_k − f_{k+j} for all k ≥ k₀.
+
+    The attributes are those of A1, `constant` being c₂ and the ratio (f_k − f_{k+j})/g_{k+j}^{1/α},
+    and:
+
+    Attributes
+    ----------
+    alpha : float
+        The α asked for.
+    alpha_most : float or None
+        The largest α for which the trace shows a constant that does not tend to 0: one over the
+        slope of log(f_k − f_{k+j}) over log g_{k+j}; None if that cannot be told.
+    """
+
+    alpha: float
+    alpha_most: float | None
 
 
 def remaining_decrease(trace: Trace) -> Array:
@@ -222,6 +257,64 @@ def sufficient_decrease(
     return _sufficient_decrease(trace, _steps(j))
 
 
+def strong_decrease(trace: Trace, alpha: float, j: SupportsIndex = 1) -> StrongDecrease:
+    """Measure condition A2 on a trace: c₂ g_{k+j}^{1/α} ≤ f_k − f_{k+j} for all k ≥ k₀.
+
+    Parameters
+    ----------
+    trace : Trace
+        The run.
+    alpha : float
+        The α in (0, 1).
+    j : int
+        The number of sweeps to take the decrease over.
+
+    Returns
+    -------
+    StrongDecrease
+
+    Raises
+    ------
+    TypeError
+        If `trace` is not a trace, `alpha` no number or `j` no integer.
+    ValueError
+        If the trace is empty, `alpha` is not in (0, 1) or `j` is less than 1.
+
+    References
+    ----------
+    Xu, Bao, Xing (2022), assumption (A2).
+
+    Examples
+    --------
+    Gradient descent on x² satisfies it for every α ≤ ½:
+
+    >>> x = 0.5 ** np.arange(20)
+    >>> result = strong_decrease(Trace.from_arrays(x**2, subgradient_distance=2 * x), alpha=0.5)
+    >>> result.constant, round(result.alpha_most, 6)
+    (0.75, 0.5)
+    """
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must be an amcore.Trace, got {type(trace).__name__}")
+    if trace.objective.size == 0:
+        raise ValueError("trace is empty")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.floating):
+        raise TypeError(f"alpha must be a number, got {alpha!r}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be in (0, 1), got {alpha}")
+    steps = _steps(j)
+    found = _sufficient_decrease(trace, steps, 1 / float(alpha))
+    fall, g = _sums(trace.decrease, steps), trace.subgradient_distance[steps:]
+    used = ~np.isnan(found.ratio) & (found.ratio > 0)
+    most = None
+    if np.count_nonzero(used) >= MIN_CHECKED:
+        x, y = np.log(g[used]), np.log(fall[used])
+        if np.ptp(x) > 1:
+            slope = float(np.polyfit(x, y, 1)[0])
+            most = 1 / slope if slope > 0 else None
+    numbers = {each.name: getattr(found, each.name) for each in fields(SufficientDecrease)}
+    return StrongDecrease(**numbers, alpha=float(alpha), alpha_most=most)
+
+
 def _steps(j: Any) -> int:
     """Return j as an integer of at least 1."""
     if isinstance(j, bool) or not hasattr(j, "__index__"):
@@ -231,7 +324,7 @@ def _steps(j: Any) -> int:
     return operator.index(j)
 
 
-def _sufficient_decrease(trace: Trace, j: int) -> SufficientDecrease:
+def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> SufficientDecrease:
     g = trace.subgradient_distance[j:]
     decrease = _sums(trace.decrease, j)
     floor = _sums(rounding_floor(trace), j)
@@ -244,7 +337,7 @@ def _sufficient_decrease(trace: Trace, j: int) -> SufficientDecrease:
     )
     visible = (decrease < -floor) | ((decrease > floor) & resolved)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.where(measured & visible, decrease / g**2, np.nan)
+        ratio = np.where(measured & visible, decrease / g**power, np.nan)
     checked = np.flatnonzero(~np.isnan(ratio))
     violated = np.flatnonzero(ratio < 0)
 
@@ -258,7 +351,7 @@ def _sufficient_decrease(trace: Trace, j: int) -> SufficientDecrease:
     # where even the largest decrease that the rounding of f itself allows is too small for c₁
     most = decrease + few * j * np.abs(trace.objective[j:])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        stalled = hidden & (most / g**2 < (0.0 if constant is None else constant))
+        stalled = hidden & (most / g**power < (0.0 if constant is None else constant))
     return SufficientDecrease(
         j=j,
         constant=constant,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amcore.analysis.decrease import remaining_decrease
 from amcore.trace import atomic_write
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ _SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> None:
-    """Draw objective, distance and decrease ratio of a certified run into a file.
+    """Draw objective, distance, decrease ratio and KL inequality of a certified run into a file.
 
     Parameters
     ----------
@@ -49,10 +48,11 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
     OSError
         If the file cannot be written.
     """
-    with saved_figure(path, 3) as axes:
+    with saved_figure(path, 4) as axes:
         _objective(axes[0], certificate)
         _distance(axes[1], certificate)
         _ratio(axes[2], certificate)
+        _cloud(axes[3], certificate)
 
 
 @contextmanager
@@ -72,7 +72,8 @@ def saved_figure(path: str | PathLike[str], columns: int) -> Iterator[Any]:
     axes = figure.subplots(1, columns)
     yield axes
     for axis in axes:
-        axis.set_xlabel("sweep $k$")
+        if not axis.get_xlabel():
+            axis.set_xlabel("sweep $k$")
         axis.grid(True, which="major", color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
@@ -91,18 +92,41 @@ def _objective(axis: Any, certificate: Certificate) -> None:
     """Objective, and how far it still is above the smallest value of the run."""
     trace = certificate.trace
     f = trace.objective
-    remaining = remaining_decrease(trace)
-    above = remaining - remaining.min()
+    kl, rate = certificate.kl, certificate.rate
+    above = kl.gap if kl.f_star is not None else kl.gap - kl.gap.min()
     sweeps = np.arange(f.size)
     if (f > 0).all():
         axis.plot(sweeps, f, label="$f_k$", **line_style(0, f.size))
     axis.plot(
         sweeps[above > 0],
         above[above > 0],
-        label="$f_k$ − best of the run",
+        label="$f_k - f^*$" if kl.f_star is not None else "$f_k$ − best of the run",
         **line_style(1, f.size),
     )
+    bound = np.flatnonzero(rate.values > 0)
+    if bound.size:
+        label = f"bound of Theorem {rate.theorem}"
+        axis.plot(bound, rate.values[bound], label=label, **line_style(2, bound.size))
     axis.set_title("objective")
+    _finish(axis)
+
+
+def _cloud(axis: Any, certificate: Certificate) -> None:
+    """dist(0, ∂f) over f − f*, and the KL inequality as fitted to the window."""
+    kl, g = certificate.kl, certificate.trace.subgradient_distance
+    shown = (kl.gap > 0) & (g > 0)
+    axis.set_title("KL inequality")
+    if kl.theta is None or kl.c is None or not shown.any():
+        axis.text(0.5, 0.5, "undecided", ha="center", transform=axis.transAxes, color="0.4")
+        return
+    axis.plot(kl.gap[shown], g[shown], ".", markersize=3, color="#0072B2", label="sweeps")
+    first, last = kl.window
+    ends = kl.gap[[first, last]]
+    ends = ends[ends > 0]
+    label = rf"$(f - f^*)^{{{kl.theta:.2f}}} / {kl.c:.3g}$"
+    axis.plot(ends, ends**kl.theta / kl.c, "--", color="#D55E00", linewidth=1.3, label=label)
+    axis.set_xscale("log")
+    axis.set_xlabel("$f_k - f^*$")
     _finish(axis)
 
 
