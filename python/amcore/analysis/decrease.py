@@ -351,7 +351,7 @@ def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> Sufficient
     # where even the largest decrease that the rounding of f itself allows is too small for c₁
     most = decrease + few * j * np.abs(trace.objective[j:])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        stalled = hidden & (most / g**power < (0.0 if constant is None else constant))
+        stalled = hidden & (most / g**power < (0.0 if constant is None else 0.99 * constant))
     return SufficientDecrease(
         j=j,
         constant=constant,

@@ -20,6 +20,11 @@ Array = NDArray[np.float64]
 MIN_WINDOW = 20
 # Residuals of log decreases beyond this (a factor of 2) follow no law.
 MAX_SCATTER = 0.7
+# Decreases this far above the rounding floor are known to a per cent.
+CLEAR = 100.0
+# The shift s of a power law (k + s)^{−p}, as a share of the window's end, that is still one: with a
+# larger one it cannot be told from a geometric decay.
+MOST_SHIFT = 1.0
 # A difference of information criteria that decides.
 DECISIVE = 10.0
 
@@ -172,7 +177,7 @@ def fit_kl(trace: Trace, f_star: float | None = None) -> KLFit:
     remaining = remaining_decrease(trace)
     decrease, floor = trace.decrease, rounding_floor(trace)
     start = max((sweep for sweep, _ in trace.marks), default=0)  # a mark changes the problem
-    visible = np.flatnonzero(np.abs(decrease) > floor)
+    visible = np.flatnonzero(np.abs(decrease) > CLEAR * floor)
     end = int(visible[-1]) + 1 if visible.size else 0  # f has moved up to here
     finite = _terminates(f, g, decrease, start, end)
     window, law, other = _window(decrease, start, end)
@@ -254,9 +259,9 @@ def _law(kind: Literal["geometric", "power"], k: Array, y: Array, shift: float =
 
 def _fit_laws(k: Array, y: Array) -> tuple[_Law, _Law]:
     """Both laws, the power law with the best shift of its sweeps."""
-    shifts = np.concatenate([[1.0], k[-1] * np.geomspace(1e-3, 3, 40)])
+    shifts = np.concatenate([[1.0], k[-1] * np.geomspace(1e-3, MOST_SHIFT, 40)])
     power = min((_law("power", k, y, float(s)) for s in shifts), key=lambda law: law.aic)
-    finer = power.shift * np.geomspace(0.8, 1.25, 40)
+    finer = np.minimum(power.shift * np.geomspace(0.8, 1.25, 40), MOST_SHIFT * k[-1])
     power = min((_law("power", k, y, float(s)) for s in finer), key=lambda law: law.aic)
     return _law("geometric", k, y), power
 
@@ -321,7 +326,7 @@ def _decide(
     evidence = other.aic - law.aic
     low, high = law.slope - 2 * law.error, law.slope + 2 * law.error
     K = decrease.size
-    if law.kind == "power" and law.shift > 2 * window[1] and evidence < 1e3:
+    if law.kind == "power" and law.shift > 0.99 * MOST_SHIFT * (window[1] - 1):
         return Decay("undecided", "the window is too short to tell a power law"), unknown
     if evidence < DECISIVE:
         reason = (
