@@ -52,8 +52,8 @@ template <class T> class WeightBlock {
   }
 
   // `v`: the moments of V (the input's are computed once and kept); `sums`: R Vᵀ and the sum of R;
-  // n samples. With a `curvature` h the Gram matrix counts h times, as a majoriser needs it; with an
-  // anchor the α-term is the distance from that, and the decrease is not the one of the rest.
+  // n samples. With a `curvature` h the Gram matrix counts h times, as a majoriser wants it; with
+  // an anchor the α-term is the distance from that, and the decrease is not the one of the rest.
   BlockStep update(T* W, T* b, const Moments<T>& v, const SampleSums<T>& sums, double samples,
                    double rho, double alpha, const Regularizer<T>& regularizer,
                    const InnerLoop& loop, int layer, int threads, double curvature = 1,

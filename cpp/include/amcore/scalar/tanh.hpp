@@ -191,7 +191,7 @@ class TanhProx {
 // others are solved one at a time.
 //
 // max g ≤ 0.77 δ²/(1 + δ), δ ≤ 1 + |v|, makes h convex for larger w (checked numerically; a sixth
-// too large at most for δ ≥ 1). A step is Halley's, H = h'h''/D with D = h''² − h'h'''/2, taken with
+// too large at most for δ ≥ 1). A step is Halley's, H = h'h''/D, D = h''² − h'h'''/2, taken with
 // D ≥ h''²/2; it leaves |h'| ≤ (h'''/2)²|h'|H²/h''² + |h''''||H|³/6, where |h''''| ≤ 4.1|v| + 8:
 // where that is within rounding, it is the last.
 template <class T, class TargetOf>

@@ -2,7 +2,7 @@
 // the sweep before,
 //
 //   f(W, V, Λ, V̂) = L + Σ ξ_i ‖V_i − V̂_i‖²
-//   L = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ (β_i/2 ‖R_i‖² + ⟨Λ_i, R_i⟩),   r_i = λ_i/2 ‖·‖², σ_N = identity
+//   L = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ (β_i/2 ‖R_i‖² + ⟨Λ_i, R_i⟩),  r_i = λ_i/2 ‖·‖², σ_N = identity
 //
 // where, with T_i = V_i − Λ_i/β_i, the terms in R_i are β_i/2 ‖σ_i(…) − T_i‖² − ‖Λ_i‖²/(2β_i). A
 // sweep minimises L, with that norm majorised, over W_N, …, W_1, then V_1, …, V_N, and ends with

@@ -164,8 +164,8 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     sums_.begin(layers_[i].out, layers_[i].in, i > 0 || keeps_gram(i), plan_.samples(), previous(i),
                 threads_, reducer_);
   }
-  // Do the sums of layer i include a Gram matrix that is kept for the sweeps to come? Its tiles must
-  // then be added in an order that nothing in this sweep decides.
+  // Do the sums of layer i include a Gram matrix that is kept for the sweeps to come? Its tiles
+  // must then be added in an order that nothing in this sweep decides.
   bool keeps_gram(std::size_t i) const { return i == 0 && !input_moments_ready_; }
   void begin_gradient_sums(std::size_t i) {
     gradient_sums_.begin(layers_[i].out, layers_[i].in, false, plan_.samples(), previous(i),
