@@ -151,8 +151,8 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   }
 
   // v, v_old (null if nothing is extrapolated), low, high: in × t; residual: out × t, E on entry
-  // and on return. v_old becomes v, v becomes V⁺. Scratch: two arrays in × t, two out × t. The decrease
-  // is NaN where a value is not finite; the v of that sample is then as it was.
+  // and on return. v_old becomes v, v becomes V⁺. Scratch: two arrays in × t, two out × t. The
+  // decrease is NaN where a value is not finite; the v of that sample is then as it was.
   BlockStep update(Index t, T* v, T* v_old, T omega, const T* low, const T* high, T* residual,
                    const std::array<T*, 4>& scratch, T* panels) const {
     const auto [candidate, moved, through, pull] = scratch;

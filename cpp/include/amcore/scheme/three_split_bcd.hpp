@@ -5,8 +5,8 @@
 //
 // A sweep minimises over V_N, U_N, W_N, then V_i, U_i, W_i for i = N−1, …, 1, always with the
 // newest values, with a proximal weight α on V_N, U_i and (W_i, b_i) (none on U_N where σ_N is the
-// identity). Every s_i is a sum over samples. Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao,
-// Xing (2022), equations (3) and (6).
+// identity). Every s_i is a sum over samples. Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu,
+// Bao, Xing (2022), equations (3) and (6).
 //
 // Everything per sample between two weight updates is one pass over tiles of samples: pass N does
 // V_N and U_N, pass i does V_i and U_i and collects the sums for W_i; pass 0 takes the residual of
