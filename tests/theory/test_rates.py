@@ -244,6 +244,47 @@ def test_a_stall_is_not_taken_for_convergence():
     assert cert.verdicts["A1"].verdict != "holds", cert
 
 
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("sigma", ["relu", "tanh"])
+def test_a_priori_constants_of_three_splitting(sigma, skip):
+    """A1 with j = 1 from the start, c₁ at least a/(3N b²); dist ≤ b Σ‖ΔX‖; the fall ≥ a Σ‖ΔX‖²."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((50, 4))
+    problem = amcore.Problem(
+        amcore.Network([4, 6, 6, 2], activation=sigma, skip=skip), X, np.sin(X[:, :2])
+    )
+    run = amcore.solve(problem, amcore.ThreeSplitBCD(gamma=0.5, alpha=0.8), max_iter=200)
+    trace, constants = run.trace, run.scheme.constants(run.state)
+    a1 = amcore.sufficient_decrease(trace)
+    assert a1.verdict.verdict == "holds" and a1.k0 == 0
+    assert a1.constant >= constants["c1"] > 0
+    steps = np.array(list(trace.step_norm.values()))
+    assert (trace.subgradient_distance[1:] <= constants["b"] * steps.sum(axis=0)).all()
+    assert (trace.decrease >= constants["a"] * (steps**2).sum(axis=0) * (1 - 1e-9)).all()
+
+
+def test_constants_need_a_problem():
+    state = amcore.State({"W1": np.zeros((1, 1))})
+    with pytest.raises(ValueError, match="state: expected that of a run"):
+        amcore.ThreeSplitBCD().constants(state)
+
+
+@pytest.mark.parametrize("name", ["two-split", "three-split", "resnet", "admm", "mdlam"])
+def test_every_scheme_is_certified_on_the_digits(name):
+    pytest.importorskip("sklearn")
+    from amcore.compare import SETTINGS
+    from amcore.datasets import load_digits_split
+
+    setting = SETTINGS[name]
+    run = amcore.solve(setting.problem(load_digits_split(), [24, 24]), setting.scheme, max_iter=60)
+    cert = certify(run.trace, constants=setting.scheme.constants(run.state))
+    assert {"A1", "A2", "KL", "rate", "critical"} == set(cert.verdicts)
+    assert (cert.verdicts["A1"].verdict == "fails") == (name == "admm"), cert
+    text = str(cert)
+    assert ("a-priori" in text) == (name in ("three-split", "resnet"))
+    assert all(len(line) <= 79 for line in text.splitlines())
+
+
 @pytest.mark.parametrize(
     ("objective", "g"),
     [

@@ -9,8 +9,8 @@
 // Xu, Bao, Xing (2022), equation (2).
 //
 // Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it
-// leaves Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d and
-// n samples: Z_i for S 2, the step of V_i 6 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
+// leaves Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d
+// and n samples: Z_i for S 2, the step of V_i 6 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
 // 15 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
 #pragma once
 
