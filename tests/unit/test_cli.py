@@ -57,6 +57,29 @@ class TestCertify:
         assert run(capsys, "certify", traces / "oscillation.npz", "--j", "1")[0] == 1
         assert run(capsys, "certify", traces / "oscillation.npz", "--j", "1", "3", "2")[0] == 0
 
+    @pytest.mark.parametrize(
+        ("name", "asked", "status"),
+        [
+            ("holds", "KL", 0),
+            ("holds", "rate", 0),
+            ("holds", "critical", 0),
+            ("fails", "critical", 2),
+            ("fails", "rate", 2),
+            ("undecided", "A2", 2),
+        ],
+    )
+    def test_the_status_is_of_the_property_asked_for(self, capsys, traces, name, asked, status):
+        code, out, _ = run(capsys, "certify", traces / f"{name}.npz", "--property", asked)
+        assert code == status
+        verdict = ("holds", "fails", "undecided")[status]
+        assert f"{asked} {verdict}" in out
+
+    def test_a_known_limit(self, capsys, traces):
+        code, out, _ = run(capsys, "certify", traces / "holds.npz", "--f-star", "0")
+        assert code == 0 and "(given)" in out
+        code, _, err = run(capsys, "certify", traces / "holds.npz", "--f-star", "7")
+        assert code == 2 and "f_star is 7, above the last objective" in err
+
     def test_files_are_written(self, capsys, traces):
         pytest.importorskip("matplotlib")
         plot, data = traces / "a.pdf", traces / "a.json"
