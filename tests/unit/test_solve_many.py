@@ -102,12 +102,15 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_interrupt_ends_all_runs():
-    before = signal.getsignal(signal.SIGINT)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    runs = amcore.solve_many(PROBLEM, SCHEME, seed=range(4), max_iter=10_000_000)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        runs = amcore.solve_many(PROBLEM, SCHEME, seed=range(4), max_iter=200_000)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert {run.stop_reason for run in runs} == {"interrupted"}
-    for run in runs:
-        k = len(run.trace)
-        shorter = amcore.solve(PROBLEM, SCHEME, seed=runs.index(run), max_iter=min(k, 3))
-        assert shorter.trace.objective[-1] == run.trace.objective[min(k, 3)]
-    assert signal.getsignal(signal.SIGINT) is before
+    for seed, run in enumerate(runs):
+        k = min(len(run.trace), 3)
+        shorter = amcore.solve(PROBLEM, SCHEME, seed=seed, max_iter=k)
+        assert shorter.trace.objective[k] == run.trace.objective[k]
