@@ -60,7 +60,8 @@ struct Assembly {
            std::vector<Operator<Activation>> activations_, std::vector<bool> skip_,
            Operator<Loss> loss_, double loss_weight_,
            std::vector<Operator<Regularizer>> weight_regularizers_, int threads_,
-           py::object reducer_, std::vector<Operator<Regularizer>> activation_regularizers_)
+           py::object reducer_, std::vector<Operator<Regularizer>> activation_regularizers_,
+           bool keep_products_)
       : X(std::move(X_)),
         Y(std::move(Y_)),
         layers(std::move(layers_)),
@@ -71,7 +72,8 @@ struct Assembly {
         weight_regularizers(std::move(weight_regularizers_)),
         threads(threads_),
         reducer(std::move(reducer_)),
-        activation_regularizers(std::move(activation_regularizers_)) {
+        activation_regularizers(std::move(activation_regularizers_)),
+        keep_products(keep_products_) {
     const std::size_t N = layers.size();
     if (N == 0) throw py::value_error("layers is empty");
     expect_one_per_layer(activations, N, "activations");
@@ -161,6 +163,7 @@ struct Assembly {
   int threads;
   py::object reducer;
   std::vector<Operator<Regularizer>> activation_regularizers;  // or empty
+  bool keep_products;
 };
 
 // A scheme with what it refers to.
@@ -177,9 +180,9 @@ class Engine {
     auto engine = std::make_unique<Engine>(assembly);
     dispatch(assembly.X, "X", [&](auto zero) {
       using T = decltype(zero);
-      engine->scheme_ =
-          std::make_unique<Of<T>>(engine->assembly_.template problem<T>(variables, hidden),
-                                  options(zero), Execution{assembly.threads, engine->reducer_});
+      engine->scheme_ = std::make_unique<Of<T>>(
+          engine->assembly_.template problem<T>(variables, hidden), options(zero),
+          Execution{assembly.threads, engine->reducer_, assembly.keep_products});
     });
     return engine;
   }
@@ -430,11 +433,12 @@ void bind_schemes(py::module_& m) {
   py::class_<Assembly>(m, "Assembly", py::module_local())
       .def(py::init<py::array, py::array, std::vector<Arrays>, std::vector<Operator<Activation>>,
                     std::vector<bool>, Operator<Loss>, double, std::vector<Operator<Regularizer>>,
-                    int, py::object, std::vector<Operator<Regularizer>>>(),
+                    int, py::object, std::vector<Operator<Regularizer>>, bool>(),
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("activations"), py::arg("skip"),
            py::arg("loss"), py::arg("loss_weight"), py::arg("weight_regularizers"),
            py::arg("num_threads"), py::arg("reducer"),
-           py::arg("activation_regularizers") = std::vector<Operator<Regularizer>>{});
+           py::arg("activation_regularizers") = std::vector<Operator<Regularizer>>{},
+           py::arg("keep_products") = true);
 
   py::class_<Engine>(m, "Engine", py::module_local())
       .def(

@@ -71,6 +71,7 @@ class Assembly:
         num_threads: int,
         reducer: Callable[[Array], None] | None,
         activation_regularizers: Sequence[Regularizer] = ...,
+        keep_products: bool = ...,
     ) -> None: ...
 
 class Engine:

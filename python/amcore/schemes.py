@@ -151,11 +151,12 @@ class Scheme(ABC):
         num_threads: int,
         reducer: Callable[[Array], None] | None,
         backend: str,
+        keep_products: bool = True,
     ) -> Engine:
         """Build the engine that works on the arrays of `state`, native or reference.
 
         X and Y are the problem's in the dtype of the state, `loss_weight` is c; the other arguments
-        are those of the engines.
+        are those of the engines. The reference keeps no products.
         """
         network = problem.network
         layers = []
@@ -181,7 +182,9 @@ class Scheme(ABC):
         }
         options = self._options(problem) | {name: state[name] for name in self.shared(problem)}
         if backend == "native":
-            native: Engine = getattr(_core, self.stem)(_core.Assembly(**assembly), **options)
+            native: Engine = getattr(_core, self.stem)(
+                _core.Assembly(**assembly, keep_products=keep_products), **options
+            )
             return native
         module = importlib.import_module(f"amcore.reference.scheme.{self.stem}")
         reference: Engine = getattr(module, type(self).__name__)(**assembly, **options)

@@ -169,6 +169,7 @@ def solve(
     dtype: Any = None,
     backend: str = "native",
     comm: Any = None,
+    keep_products: bool = True,
     verbose: int = 0,
 ) -> Solution:
     """Solve a problem by sweeps of a scheme.
@@ -205,6 +206,10 @@ def solve(
         The compiled core, or its definition in NumPy.
     comm : optional
         A communicator such as mpi4py's; every process holds its own samples of one problem.
+    keep_products : bool
+        Let the compiled `ThreeSplitBCD` keep W_i V_{i−1} + b_i of all samples from one sweep to the
+        next: 9 instead of 11 n d² flops a layer, for half again the memory of U and V. The results
+        are the same bits.
     verbose : int
         From 1 on, print a table of the run.
 
@@ -242,6 +247,7 @@ def solve(
         dtype=dtype,
         backend=backend,
         comm=comm,
+        keep_products=keep_products,
     )
     with _DeferredInterrupt(keep=True) as interrupt:
         for _ in run.steps(interrupt):
@@ -263,6 +269,7 @@ def iterate(
     dtype: Any = None,
     backend: str = "native",
     comm: Any = None,
+    keep_products: bool = True,
 ) -> Iterator[Step]:
     """Solve a problem sweep by sweep.
 
@@ -270,7 +277,7 @@ def iterate(
     ----------
     problem, scheme, max_iter, tol, init, seed, callbacks, measure_every, num_threads
         As for `solve`.
-    dtype, backend, comm
+    dtype, backend, comm, keep_products
         As for `solve`.
 
     Yields
@@ -298,6 +305,7 @@ def iterate(
         dtype=dtype,
         backend=backend,
         comm=comm,
+        keep_products=keep_products,
     ).steps()
 
 
@@ -319,6 +327,7 @@ class Run:
         dtype: Any,
         backend: str,
         comm: Any,
+        keep_products: bool,
     ) -> None:
         if not isinstance(problem, Problem):
             raise TypeError(f"problem: expected a Problem, got {_checks.describe(problem)}")
@@ -351,6 +360,7 @@ class Run:
         if comm is not None and not scheme.distributed:
             raise ValueError(f"comm: {type(scheme).__name__} runs in one process only")
         self.comm = comm
+        self.keep_products = _checks.flag("keep_products", keep_products)
         self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
         self.start, self.continues = self._checked_start(init, seed)
 
@@ -473,6 +483,7 @@ class Run:
             num_threads=self.num_threads or 0,
             reducer=None if self.comm is None else self._add,
             backend=self.backend,
+            keep_products=self.keep_products,
         )
 
     def _append(self, report: Report, sweep: int, begin: float, *, measured: bool) -> Step:

@@ -101,6 +101,7 @@ def solve_many(
             dtype=dtype,
             backend="native",
             comm=None,
+            keep_products=True,
         )
         for k in range(count)
     ]

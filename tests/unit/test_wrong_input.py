@@ -157,6 +157,7 @@ CASES = {
         "native",
     ),
     "comm": (lambda: solve(comm=3), TypeError, "comm", "Allreduce"),
+    "keep_products": (lambda: solve(keep_products=1), TypeError, "keep_products", "True or False"),
     "seed": (lambda: solve(seed="zero"), TypeError, "seed", "zero"),
     "seed negative": (lambda: solve(seed=-1), ValueError, "seed", "-1"),
     "unknown rule": (lambda: solve(init="hee"), ValueError, "init", "xavier"),

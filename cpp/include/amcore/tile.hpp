@@ -11,19 +11,34 @@ namespace amcore {
 
 struct Tile {
   Index begin, size;
+  Index number = 0;  // among all tiles
 };
+
+// body(slice, at): the tile cut into slices of whole samples, so few that several arrays of this
+// width fit in the fastest cache; the slice starts at entry `at` of an array of the tile's. Steps
+// entry by entry that follow each other go over a tile once.
+template <class T, class Body> void for_each_slice(const Tile& tile, Index width, Body&& body) {
+  constexpr Index entries = 4096 / static_cast<Index>(sizeof(T));
+  const Index few = std::max<Index>(1, entries / width);
+  for (Index j = 0; j < tile.size; j += few)
+    body(Tile{tile.begin + j, std::min(few, tile.size - j), tile.number}, j * width);
+}
 
 // Depends on the problem's sizes only, never on the machine or the number of threads: the order of
 // all sums, hence every bit of the result, is fixed by it.
 class TilePlan {
  public:
-  static constexpr Index largest_tile = 252;  // samples
+  static constexpr Index largest_tile = 384;  // samples
 
   // `width`: the widest layer; `partial_bytes`: what one chunk's partial sums take;
   // `state_bytes`: what the state takes, of which partial sums may add a small share.
+  //
+  // Sums over samples read and write a matrix of width² for every tile: wide layers want the
+  // largest tiles, and of narrow ones a tile's arrays should stay in the cache.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
-    constexpr Index cache = 384 << 10, least_chunk = 256, most_chunks = 16, share = 16;
+    constexpr Index cache = 640 << 10, least_chunk = 256, most_chunks = 16, share = 16;
+    constexpr Index wide = 1000, least_tile = 120;
     const Index affordable =
         std::max<Index>(2, state_bytes / share / std::max<Index>(1, partial_bytes));
     const Index useful = std::max<Index>(1, samples / least_chunk);
@@ -31,7 +46,8 @@ class TilePlan {
     chunks_ = static_cast<Index>(std::bit_floor(chunks));
     chunk_ = (samples + chunks_ - 1) / chunks_;
     const Index most =
-        std::clamp<Index>(cache / std::max<Index>(1, width * scalar_bytes), 24, largest_tile);
+        width >= wide ? largest_tile
+                      : std::clamp<Index>(cache / (width * scalar_bytes), least_tile, largest_tile);
     const Index tiles = std::max<Index>(1, (chunk_ + most - 1) / most);
     tile_ = std::max<Index>(1, std::min(chunk_, ((chunk_ + tiles - 1) / tiles + 11) / 12 *
                                                     12));  // 12: the kernel's columns
@@ -40,14 +56,18 @@ class TilePlan {
   Index samples() const { return samples_; }
   Index chunks() const { return chunks_; }
   Index tile() const { return tile_; }
+  Index tiles() const { return chunks_ * tiles_of_chunk(); }
 
   template <class Body> void for_each_tile(Index chunk, Body&& body) const {
     const Index end = std::min(samples_, (chunk + 1) * chunk_);
-    for (Index begin = chunk * chunk_; begin < end; begin += tile_)
-      body(Tile{begin, std::min(tile_, end - begin)});
+    Index number = chunk * tiles_of_chunk();
+    for (Index begin = chunk * chunk_; begin < end; begin += tile_, ++number)
+      body(Tile{begin, std::min(tile_, end - begin), number});
   }
 
  private:
+  Index tiles_of_chunk() const { return (chunk_ + tile_ - 1) / tile_; }
+
   Index samples_, chunks_ = 1, chunk_ = 0, tile_ = 0;
 };
 

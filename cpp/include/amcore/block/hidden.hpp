@@ -1,10 +1,9 @@
 // The hidden block, a sample at a time (columns of V):
 //   argmin γ/2‖V − S‖² + ρ/2‖U − b1ᵀ − W V‖²
-// With R = U − b1ᵀ − W S and κ = ρ/γ, in the smaller of two forms,
-//   dual (Woodbury):  E = (I + κ W Wᵀ)⁻¹ R,          V = S + κ Wᵀ E
-//   primal:           V = S + κ (I + κ WᵀW)⁻¹Wᵀ R,   E = R − W (V − S)
-// where E = U − b1ᵀ − W V is the residual that remains: the objective costs no further product.
-// Zeng et al. (ICML 2019), Algorithm 2.
+// With κ = ρ/γ,
+//   V = S + K (U − b1ᵀ − W S),   K = κ Wᵀ(I + κ W Wᵀ)⁻¹ = κ (I + κ WᵀW)⁻¹Wᵀ,
+// K from the smaller of the two (the first is Woodbury's form). Zeng et al. (ICML 2019),
+// Algorithm 2.
 //
 // With a regulariser s(V), a sum over samples: a ridge is absorbed into γ and S, any other takes
 // proximal gradient steps from the old V, with λ_max(γI + ρWᵀW) of the smaller Gram matrix.
@@ -27,24 +26,21 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
       : PackedWeights<T>(out, in),
         solver_(std::min(out, in), std::max(out, in)),
         wide_(out * in),
-        right_(std::min(out, in) * out),
-        second_(left_panels_size<T>(std::max(out, in), out)),
+        packed_k_(left_panels_size<T>(in, out)),
         vector_(2 * std::min(out, in)) {}
 
   // For updates.
   void prepare(Index out, Index in, const T* W, double gamma, double rho, int layer, int threads) {
-    const MatrixMap<double> wide = prepare_gram(out, in, W, gamma, rho, threads);
+    MatrixMap<double> wide = prepare_gram(out, in, W, gamma, rho, threads);
     if (const auto condition = solver_.factorise())
       throw NumericalError(
           "the least-squares system of the hidden variables is not positive definite to rounding",
           layer, "V", *condition);
-    MatrixMap<double> right(right_.data(), wide.rows(), out);
-    if (dual_)
-      right.setIdentity();
-    else
-      right = kappa_ * wide;
-    solver_.solve(right.data(), right.cols(), threads);
-    pack_left(right.rows(), right.cols(), right.data(), Index(1), right.rows(), second_.data());
+    wide *= kappa_;
+    solver_.solve(wide.data(), wide.cols(), threads);
+    const bool transposed = wide.rows() == out;  // Kᵀ
+    pack_left(in, out, wide.data(), transposed ? out : Index(1), transposed ? Index(1) : in,
+              packed_k_.data());
   }
 
   // For regularised updates.
@@ -53,43 +49,34 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     steepest_ = gamma * largest_eigenvalue(solver_.matrix(size), vector_.data());
   }
 
-  // s, v: in × t;  residual: out × t, U − b1ᵀ on entry, E on return;  panels: scratch.
-  void update(Index t, const T* s, T* residual, T* v, T* panels) const {
-    subtract_product(t, s, residual, panels);
+  // v: in × t, S on entry;  residual: out × t, U − b1ᵀ on entry, less W S on return;  panels:
+  // scratch.
+  void update(Index t, T* residual, T* v, T* panels) const {
+    subtract_product(t, v, residual, panels);
     pack_right(out_, t, residual, Index(1), out_, panels);
-    if (dual_) {
-      multiply(out_, t, out_, second_.data(), panels, residual, out_, Update::assign);
-      apply_transposed(t, residual, v, panels);
-      const T kappa = static_cast<T>(kappa_);
-      for (Index i = 0; i < in_ * t; ++i) v[i] = s[i] + kappa * v[i];
-    } else {
-      multiply(in_, t, out_, second_.data(), panels, v, in_, Update::assign);
-      subtract_product(t, v, residual, panels);
-      for (Index i = 0; i < in_ * t; ++i) v[i] += s[i];
-    }
+    multiply(in_, t, out_, packed_k_.data(), panels, v, in_, Update::add);
+  }
+  // y (out × t) ← y − W x
+  void subtract_product(Index t, const T* x, T* y, T* panels) const {
+    pack_right(in_, t, x, Index(1), in_, panels);
+    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::subtract);
   }
 
   // Of one thread: what a regularised update of a tile needs.
   struct Workspace {
     Workspace(Index width, Index samples)
-        : loop(width, samples),
-          target(width * samples),
-          ahead(width * samples),
-          change(width * samples) {}
+        : loop(width, samples), ahead(width * samples), change(width * samples) {}
     SampleProximalGradient<T> loop;
-    Buffer<T> target, ahead, change;  // U − b1ᵀ;  U − b1ᵀ − W y;  W(z − x)
+    Buffer<T> ahead, change;  // U − b1ᵀ − W y;  W(z − x)
   };
 
-  // As above, plus regularizer(V); v is the old value on entry.
+  // With regularizer(V): v is the old value on entry, s apart.
   void update(Index t, const T* s, T* residual, T* v, T* panels, const Regularizer<T>& regularizer,
               const InnerLoop& loop, const Workspace& workspace) const {
-    std::copy_n(residual, out_ * t, workspace.target.data());
     subtract_product(t, v, residual, panels);
     std::copy_n(residual, out_ * t, workspace.ahead.data());
     workspace.loop.solve(in_, t, LeastSquares{*this, t, s, residual, panels, workspace}, steepest_,
                          regularizer, v, loop);
-    std::copy_n(workspace.target.data(), out_ * t, residual);  // without the rounding of the steps
-    subtract_product(t, v, residual, panels);
   }
 
  private:
@@ -151,30 +138,23 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     gamma_ = gamma;
     rho_ = rho;
     kappa_ = rho / gamma;
-    dual_ = out <= in;
     const Index size = std::min(out, in);
     const ConstRowMatrixMap<T> w(W, out, in);
     MatrixMap<double> wide(wide_.data(), size, std::max(out, in));
-    if (dual_)
+    if (size == out)
       wide = w.template cast<double>();
     else
       wide = w.transpose().template cast<double>();
     shifted_gram(wide, kappa_, solver_.matrix(size), threads);
     return wide;
   }
-  // y (out × t) ← y − W x
-  void subtract_product(Index t, const T* x, T* y, T* panels) const {
-    pack_right(in_, t, x, Index(1), in_, panels);
-    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::subtract);
-  }
 
   SpdSolver solver_;
-  Buffer<double> wide_, right_;
-  Buffer<T> second_;       // (I + κWWᵀ)⁻¹ or κ(I + κWᵀW)⁻¹Wᵀ
+  Buffer<double> wide_;
+  Buffer<T> packed_k_;
   Buffer<double> vector_;  // scratch
   double gamma_ = 1, rho_ = 1, kappa_ = 1;
   double steepest_ = 1;  // λ_max(γI + ρWᵀW)
-  bool dual_ = true;
 };
 
 }  // namespace amcore

@@ -74,8 +74,9 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
       for (Index j = 0; j < tile.size; ++j)
         for (Index i = 0; i < out; ++i)
           residual[j * out + i] = b ? u[j * out + i] - b[i] : u[j * out + i];
-      block.update(tile.size, S + tile.begin * in, residual, V + tile.begin * in,
-                   panels[static_cast<std::size_t>(thread)].data());
+      T* const v = V + tile.begin * in;
+      if (S != V) std::copy_n(S + tile.begin * in, tile.size * in, v);
+      block.update(tile.size, residual, v, panels[static_cast<std::size_t>(thread)].data());
     });
   });
 }

@@ -8,6 +8,9 @@
 //   Σ r vᵀ = Σ r (v−m)ᵀ + (Σ r) mᵀ
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
 #include "amcore/reducer.hpp"
@@ -20,10 +23,54 @@ template <class T> struct Panels {
   Panels() = default;
   Panels(Index width, Index tile)
       : left(left_panels_size<T>(width, tile)),
-        right(std::max(right_panels_size<T>(width, tile), right_panels_size<T>(tile, width))),
-        shifted(width * tile) {}
-  Buffer<T> left, right, shifted;
+        right(std::max(right_panels_size<T>(width, tile), right_panels_size<T>(tile, width))) {}
+  Buffer<T> left, right;
 };
+
+// Left panels of x − shift for t samples (columns of x), and total += Σ (x − shift).
+template <class T, class Shift>
+void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels, T* total) {
+  constexpr Index R = Kernel<T>::rows;
+  for (Index i0 = 0; i0 < size; i0 += R, panels += R * t) {
+    const Index valid = std::min(R, size - i0);
+    T sum[R] = {}, by[R] = {};
+    for (Index i = 0; i < valid; ++i) by[i] = shift(i0 + i);
+    const auto pack = [&](Index count) {
+      for (Index p = 0; p < t; ++p)
+        for (Index i = 0; i < count; ++i) {
+          const T entry = x[p * size + i0 + i] - by[i];
+          panels[p * R + i] = entry;
+          sum[i] += entry;
+        }
+    };
+    if (valid == R) {
+      pack(R);
+    } else {
+      std::fill_n(panels, R * t, T(0));
+      pack(valid);
+    }
+    for (Index i = 0; i < valid; ++i) total[i0 + i] += sum[i];
+  }
+}
+
+// Right panels of (x − shift)ᵀ.
+template <class T>
+void pack_right_shifted(Index size, Index t, const T* x, const T* shift, T* panels) {
+  constexpr Index C = Kernel<T>::columns;
+  for (Index j0 = 0; j0 < size; j0 += C, panels += C * t) {
+    const Index valid = std::min(C, size - j0);
+    const auto pack = [&](Index count) {
+      for (Index p = 0; p < t; ++p)
+        for (Index j = 0; j < count; ++j) panels[p * C + j] = x[p * size + j0 + j] - shift[j0 + j];
+    };
+    if (valid == C) {
+      pack(C);
+    } else {
+      std::fill_n(panels, C * t, T(0));
+      pack(valid);
+    }
+  }
+}
 
 // Totals of v as a least-squares block takes them: shifted Gram matrix (lower triangle), s, m.
 template <class T> struct Moments {
@@ -67,21 +114,18 @@ template <class T> class SampleSums {
   // Add a tile of t samples, r: rows × t, v: columns × t, both contiguous columns.
   void add(Index chunk, Index t, const T* r, const T* v, const Panels<T>& panels) {
     T* const part = parts_.data() + chunk * stride_;
-    T* const shifted = panels.shifted.data();
-    for (Index j = 0; j < t; ++j)
-      for (Index i = 0; i < columns_; ++i)
-        shifted[j * columns_ + i] = v[j * columns_ + i] - shift_.data()[i];
-    pack_right(t, columns_, shifted, columns_, Index(1), panels.right.data());
+    const T* const shift = shift_.data();
+    pack_right_shifted(columns_, t, v, shift, panels.right.data());
+    T *const cross = part + gram_size_, *const sum_v = cross + rows_ * columns_;
     if (gram_size_ > 0) {
-      pack_left(columns_, t, shifted, Index(1), columns_, panels.left.data());
+      pack_left_summed(
+          columns_, t, v, [=](Index i) { return shift[i]; }, panels.left.data(), sum_v);
       multiply(columns_, columns_, t, panels.left.data(), panels.right.data(), part, columns_,
                Update::add, true);
-      add_columns(t, columns_, shifted, part + gram_size_ + rows_ * columns_);
     }
-    pack_left(rows_, t, r, Index(1), rows_, panels.left.data());
-    multiply(rows_, columns_, t, panels.left.data(), panels.right.data(), part + gram_size_, rows_,
+    pack_left_summed(rows_, t, r, [](Index) { return T(0); }, panels.left.data(), sum_v + columns_);
+    multiply(rows_, columns_, t, panels.left.data(), panels.right.data(), cross, rows_,
              Update::add);
-    add_columns(t, rows_, r, part + gram_size_ + rows_ * columns_ + columns_);
   }
 
   void reduce(int threads, Reducer& reducer) {
@@ -105,16 +149,75 @@ template <class T> class SampleSums {
   Index columns() const { return columns_; }
 
  private:
-  static void add_columns(Index t, Index size, const T* x, T* total) {
-    for (Index j = 0; j < t; ++j, x += size)
-      for (Index i = 0; i < size; ++i) total[i] += x[i];
-  }
-
   const T* cross_sum() const { return parts_.data() + gram_size_; }
 
   Buffer<T> parts_, shift_;
   Index chunks_ = 0;
   Index rows_ = 0, columns_ = 0, gram_size_ = 0, stride_ = 0;
+};
+
+// Σ ‖W d‖² over samples d as ⟨W, W Σ d dᵀ⟩: half the flops of the products W d.
+template <class T> class StepGram {
+ public:
+  StepGram() = default;
+  // The widest layers: `out` rows of W, `in` columns.
+  StepGram(Index out, Index in, Index chunks, int threads)
+      : parts_(chunks * in * in), sums_(round_up(in, block) / block), chunks_(chunks) {
+    for (int thread = 0; thread < threads; ++thread)
+      scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
+                          Buffer<T>(out * block)});
+  }
+  static Index part_size(Index in) { return in * in; }
+
+  void begin(Index in, int threads) {
+    in_ = in;
+    parallel_for(chunks_, threads, [&](Index chunk, int) {
+      std::fill_n(parts_.data() + chunk * in * in, in * in, T(0));
+    });
+  }
+  // d: in × t
+  void add(Index chunk, Index t, const T* d, const Panels<T>& panels) {
+    pack_left(in_, t, d, Index(1), in_, panels.left.data());
+    pack_right(t, in_, d, in_, Index(1), panels.right.data());
+    multiply(in_, in_, t, panels.left.data(), panels.right.data(),
+             parts_.data() + chunk * in_ * in_, in_, Update::add, true);
+  }
+  void reduce(int threads, Reducer& reducer) {
+    tree_sum(parts_.data(), chunks_, in_ * in_, in_ * in_, threads);
+    reducer.add(parts_.data(), in_ * in_);
+  }
+
+  // W: out × in, row-major, and packed.
+  double sum_of_products(Index out, const T* W, const T* packed, int threads) {
+    const T* const gram = parts_.data();  // lower triangle
+    const Index pieces = round_up(in_, block) / block;
+    parallel_for(pieces, threads, [&](Index k, int thread) {
+      const auto& [column, panels, product] = scratch_[static_cast<std::size_t>(thread)];
+      const Index first = k * block, count = std::min(block, in_ - first);
+      for (Index j = 0; j < count; ++j)
+        for (Index i = 0; i < in_; ++i)
+          column.data()[j * in_ + i] =
+              gram[i < first + j ? i * in_ + first + j : (first + j) * in_ + i];
+      pack_right(in_, count, column.data(), Index(1), in_, panels.data());
+      multiply(out, count, in_, packed, panels.data(), product.data(), out, Update::assign);
+      double total = 0;
+      for (Index r = 0; r < out; ++r)
+        for (Index j = 0; j < count; ++j)
+          total += static_cast<double>(W[r * in_ + first + j]) * product.data()[j * out + r];
+      sums_.data()[k] = total;
+    });
+    double total = 0;
+    for (Index k = 0; k < pieces; ++k) total += sums_.data()[k];
+    return total;
+  }
+
+ private:
+  static constexpr Index block = 48;
+
+  Buffer<T> parts_;
+  Buffer<double> sums_;
+  std::vector<std::array<Buffer<T>, 3>> scratch_;  // of one thread
+  Index chunks_ = 0, in_ = 0;
 };
 
 }  // namespace amcore

@@ -79,47 +79,44 @@ enum class Update { assign, add, subtract };
 
 namespace detail {
 
-// One register block: c (rows × columns, leading dimension ldc) ← update(c, left · right).
-template <class T> inline void block_product(Index depth, const T* __restrict left,
-                                             const T* __restrict right, T* c, Index ldc, Index m,
-                                             Index n, Update update) {
+// One register block: c (m × n at most Vectors·width × columns, leading dimension ldc) ←
+// update(c, left · right). One vector is enough for the last rows of few.
+template <int Vectors, class T>
+inline void block_product(Index depth, const T* __restrict left, const T* __restrict right, T* c,
+                          Index ldc, Index m, Index n, Update update) {
   using K = Kernel<T>;
   using Vector = typename K::Vector;
   // c comes from far away and is needed last.
-  for (Index j = 0; j < n; ++j) {
-    __builtin_prefetch(c + j * ldc, 1, 3);
-    __builtin_prefetch(c + j * ldc + K::width, 1, 3);
-  }
-  Vector sum[K::columns][2] = {};
+  for (Index j = 0; j < n; ++j)
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + j * ldc + v * K::width, 1, 3);
+  Vector sum[K::columns][Vectors] = {};
   for (Index p = 0; p < depth; ++p, left += K::rows, right += K::columns) {
     Vector a0, a1;
     std::memcpy(&a0, left, sizeof(Vector));
-    std::memcpy(&a1, left + K::width, sizeof(Vector));
+    if constexpr (Vectors == 2) std::memcpy(&a1, left + K::width, sizeof(Vector));
 #pragma GCC unroll 16
     for (int j = 0; j < K::columns; ++j) {
       sum[j][0] += a0 * right[j];
-      sum[j][1] += a1 * right[j];
+      if constexpr (Vectors == 2) sum[j][1] += a1 * right[j];
     }
   }
   const auto store = [&](T* to, const Vector* from) {
-    Vector v0, v1;
-    if (update == Update::assign) {
-      v0 = from[0];
-      v1 = from[1];
-    } else {
-      std::memcpy(&v0, to, sizeof(Vector));
-      std::memcpy(&v1, to + K::width, sizeof(Vector));
-      v0 = update == Update::add ? v0 + from[0] : v0 - from[0];
-      v1 = update == Update::add ? v1 + from[1] : v1 - from[1];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      Vector value = from[v];
+      if (update != Update::assign) {
+        Vector old;
+        std::memcpy(&old, to + v * K::width, sizeof(Vector));
+        value = update == Update::add ? old + value : old - value;
+      }
+      std::memcpy(to + v * K::width, &value, sizeof(Vector));
     }
-    std::memcpy(to, &v0, sizeof(Vector));
-    std::memcpy(to + K::width, &v1, sizeof(Vector));
   };
-  if (m == K::rows && n == K::columns) {
+  if (m == Vectors * K::width && n == K::columns) {
 #pragma GCC unroll 16
     for (int j = 0; j < K::columns; ++j) store(c + j * ldc, sum[j]);
   } else {
-    T column[K::rows];
+    T column[Vectors * K::width];
     for (Index j = 0; j < n; ++j) {
       std::memcpy(column, c + j * ldc, static_cast<std::size_t>(m) * sizeof(T));
       store(column, sum[j]);
@@ -139,11 +136,17 @@ template <class T> void multiply(Index m, Index n, Index k, const T* left, const
     const Index depth = std::min(K::depth, k - p0);
     const Update here = p0 > 0 && update == Update::assign ? Update::add : update;
     for (Index i = 0; i < m; i += K::rows) {
-      const Index last = lower ? std::min(n, i + K::rows) : n;
-      for (Index j = 0; j < last; j += K::columns)
-        detail::block_product(depth, left + i * k + p0 * K::rows, right + j * k + p0 * K::columns,
-                              c + i + j * ldc, ldc, std::min<Index>(K::rows, m - i),
-                              std::min<Index>(K::columns, n - j), here);
+      const Index last = lower ? std::min(n, i + K::rows) : n,
+                  rows = std::min<Index>(K::rows, m - i);
+      const T* const from = left + i * k + p0 * K::rows;
+      for (Index j = 0; j < last; j += K::columns) {
+        const T* const by = right + j * k + p0 * K::columns;
+        const Index columns = std::min<Index>(K::columns, n - j);
+        if (rows > K::width)
+          detail::block_product<2>(depth, from, by, c + i + j * ldc, ldc, rows, columns, here);
+        else
+          detail::block_product<1>(depth, from, by, c + i + j * ldc, ldc, rows, columns, here);
+      }
     }
   }
 }

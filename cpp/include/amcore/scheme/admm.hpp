@@ -13,8 +13,8 @@
 // i does V_i of every sample and, since neither V_i nor Λ_i is asked for again, Λ_i. T_i has its
 // old value wherever it is used, so h_i is one number a sweep.
 //
-// Flops of a sweep per sample and weight of a square layer: 5 for W_i (Z = W V, E Vᵀ, V Vᵀ), 10 for
-// V_i (W_i V_{i−1}; W_{i+1} V_i; three in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the
+// Flops of a sweep per sample and weight of a square layer: 5 for W_i (Z = W V, E Vᵀ, V Vᵀ), 8 for
+// V_i (W_i V_{i−1}; W_{i+1} V_i; two in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the
 // new point for dist(0, ∂f), W ΔV and ΔW V for the decrease.
 #pragma once
 
@@ -275,7 +275,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       if (above.b)
         for (Index j = 0; j < t; ++j)
           for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
-      hidden_.update(t, s, residual, v, right);
+      std::copy_n(s, size, v);
+      hidden_.update(t, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
         T *const moved = array(9), *const scratch = array(11), *const change = array(12);

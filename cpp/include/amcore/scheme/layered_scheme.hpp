@@ -28,6 +28,8 @@ template <class T> struct Problem {
 struct Execution {
   int threads;  // 0: as many as the runtime gives
   Reducer& reducer;
+  // Keep products of all samples between sweeps where that saves some, an array per layer?
+  bool keep_products = true;
 };
 
 // Wall time by phase.

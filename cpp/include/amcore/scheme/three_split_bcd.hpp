@@ -11,16 +11,22 @@
 // Everything per sample between two weight updates is one pass over tiles of samples: pass N does
 // V_N and U_N, pass i does V_i and U_i and collects the sums for W_i; pass 0 takes the residual of
 // layer 1. An array of the state is read and written once a pass. What is final only after V_{i−1}
-// is known (the residual of layer i, and with a skip connection its fit) is measured in pass i−1.
+// is known (P_i = W_i V_{i−1} + b_i1ᵀ, the residual U_i − P_i, and with a skip connection the fit)
+// is measured in pass i−1; P_i is kept for pass i of the next sweep, which begins with it.
 //
-// The state is all there is between two sweeps: nothing is cached that a change of the arrays would
-// outdate, except the Gram matrix of the input.
+// Flops of a sweep per layer, square with width d and n samples: W_{i+1}S 2, K(·) 2, P_{i+1} 2, the
+// sums for W_i 2 + 1: 9 n d² (11 if P is not kept; the first layer, whose Gram matrix is constant,
+// 4). A measurement adds 2 for the gradient of the weights and 1 for the decrease of V_i.
+//
+// The state is all there is between two sweeps: nothing is kept that would outlast a change of its
+// arrays, except the Gram matrix of the input.
 #pragma once
 
 #include "amcore/block/hidden.hpp"
 #include "amcore/block/output.hpp"
 #include "amcore/block/preactivation.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
+#include "amcore/scheme/product_cache.hpp"
 
 namespace amcore {
 
@@ -52,7 +58,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   };
 
   ThreeSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
-      : Base(problem, execution, 9, 9), options_(std::move(options)) {
+      : Base(problem, execution, 11, 9), options_(std::move(options)) {
     Index hidden_out = 1, hidden_in = 1, late = 0, width = layers_[0].in;
     for (const Layer<T>& layer : layers_) width = std::max(width, layer.out);
     for (std::size_t i = 1; i < depth(); ++i) {
@@ -61,6 +67,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (is_late(i)) late = std::max(late, layers_[i].out);
     }
     hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    step_gram_ = StepGram<T>(hidden_out, hidden_in, plan_.chunks(), threads_);
+    products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     carry_ = Buffer<T>(late * problem.samples);
     if (regularizes_activations())
       for (int thread = 0; thread < threads_; ++thread) steps_.emplace_back(width, plan_.tile());
@@ -78,7 +86,10 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       clock_.time(Phase::pass, [&] { update_pass(i, measure); });
       clock_.time(Phase::weight, [&] { weight_update(i); });
     }
-    clock_.time(Phase::factor, [&] { pack_weights(0); });
+    clock_.time(Phase::factor, [&] {
+      pack_weights(0);
+      products_.begin(0, layers_[0]);
+    });
     clock_.time(Phase::pass, [&] { closing_pass(measure); });
     return fill_report(measure, true);
   }
@@ -97,7 +108,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   using Sum = ThreeSplitSum;
   using Base::depth, Base::pack_weights, Base::pass, Base::previous, Base::weight_distance;
   using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
-  using Base::plan_, Base::sums_, Base::threads_, Base::Y_;
+  using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
   using typename Base::Tally;
   using typename Base::Workspace;
 
@@ -133,7 +144,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   }
   void prepare_pass(std::size_t i) {
     pack_weights(i);
+    products_.begin(i, layers_[i]);
     if (i + 1 == layers_.size()) return;
+    products_.begin(i + 1, layers_[i + 1]);
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
     const double rho = options_.rho[i + 1];
     if (is_inexact(here))
@@ -151,10 +164,15 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   void update_pass(std::size_t i, bool measure) {
     const bool top = i + 1 == layers_.size();
     Base::begin_weight_sums(i);
-    if (!top && measure) Base::begin_gradient_sums(i + 1);
+    if (!top && measure) {
+      Base::begin_gradient_sums(i + 1);
+      step_gram_.begin(layers_[i].out, threads_);
+    }
     const Tally tally = pass(
         i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& workspace) -> const char* {
-          return update_tile(i, measure, chunk, tile, sums, workspace);
+          const char* const failed = top ? update_output(measure, tile, sums, workspace)
+                                         : update_hidden(i, measure, chunk, tile, sums, workspace);
+          return failed ? failed : update_preactivation(i, measure, chunk, tile, sums, workspace);
         });
     Measurement& m = measurement_[i];
     m.regularizer_v = tally[Sum::regularizer_v];
@@ -176,150 +194,242 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     m.fit += tally[Sum::fit_above];
     m.distance_u = tally[Sum::distance_u_above];
     m.distance_v += tally[Sum::distance_v_above];
-    if (measure) m.distance_w = weight_distance(above, options_.rho[above]);
+    if (!measure) return;
+    m.distance_w = weight_distance(above, options_.rho[above]);
+    const Layer<T>& l = layers_[above];
+    step_gram_.reduce(threads_, reducer_);
+    measurement_[above - 1].decrease +=
+        options_.rho[above] / 2 *
+        step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
   }
 
-  // One tile of pass i; returns the block whose values are not finite, before they are written.
-  const char* update_tile(std::size_t i, bool measure, Index chunk, Tile tile, Tally& tally,
-                          const Workspace& array) {
-    const bool top = i + 1 == layers_.size(), late = is_late(i);
+  // The steps of a pass on one tile. Each returns the block whose values are not finite, before
+  // they are written, else null. What they hand on, in arrays of the tile:
+  struct Handed {
+    T *v, *sigma;  // the new V_i;  σ(U_i) before U_i moves
+    T* gradient;   // of the smooth terms at an inexact V_i, before U_i moves
+    explicit Handed(const Workspace& array) : v(array(0)), sigma(array(1)), gradient(array(2)) {}
+  };
+
+  // S = σ(U_i) [+ V_{i−1}] of a slice.
+  void fit_target(const Layer<T>& l, Tile slice, const T* below, T* sigma, T* s) const {
+    const Index size = slice.size * l.out;
+    l.activation->value(size, l.U + slice.begin * l.out, sigma);
+    std::copy_n(sigma, size, s);
+    if (!l.skip) return;
+    const T* const v = below + slice.begin * l.out;
+    for (Index k = 0; k < size; ++k) s[k] += v[k];
+  }
+
+  const char* update_output(bool measure, Tile tile, Tally& tally, const Workspace& array) const {
+    const Handed handed(array);
+    const std::size_t i = layers_.size() - 1;
     const Layer<T>& here = layers_[i];
     const Regularizer<T>* const regularizer = here.activation_regularizer;
-    const bool inexact = is_inexact(here);
     const Index t = tile.size, size = t * here.out;
-    const double gamma = options_.gamma[i], rho = options_.rho[i], alpha = options_.alpha;
-    const T* const v_below = previous(i) + tile.begin * here.in;
-    T* const U = here.U + tile.begin * here.out;
-    T* const V = here.V + tile.begin * here.out;
-    T *const sigma = array(0), *const s = array(1), *const v = array(2), *const step = array(3);
-
-    // S = σ(U) [+ V_{i−1}]
-    here.activation->value(size, U, sigma);
-    std::copy_n(sigma, size, s);
-    if (here.skip)
-      for (Index k = 0; k < size; ++k) s[k] += v_below[k];
+    const double gamma = options_.gamma[i], alpha = options_.alpha;
+    const T *const y = Y_ + tile.begin * here.out, *const V = here.V + tile.begin * here.out;
+    T *const s = array(3), *const v = handed.v;
+    fit_target(here, tile, previous(i), handed.sigma, s);
     // Steps that go nowhere would hide it.
     if (regularizer && !all_finite(size, s)) return "V";
-
-    if (top) {
-      const T* const y = Y_ + tile.begin * here.out;
-      if (regularizer)
-        output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, *regularizer,
-                      options_.inner, steps_[array.thread].loop, array(4), array(5), v);
-      else
-        output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
-      if (!all_finite(size, v)) return "V";
-      if (measure) {
-        const BlockStep moved = output_step(here.out, t, loss_, loss_weight_, y, s, V, v, gamma);
-        tally[Sum::step_v] += moved.squared_step;
-        tally[Sum::decrease_v] += moved.decrease;
-      }
-      tally[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
-    } else {
-      const Layer<T>& above = layers_[i + 1];
-      const Index size_above = t * above.out;
-      const double gamma_above = options_.gamma[i + 1], rho_above = options_.rho[i + 1];
-      const T* const u_above = above.U + tile.begin * above.out;
-      const T* const v_above = above.V + tile.begin * above.out;
-      T *const residual = array(4), *const fit = array(5), *const left = array(6),
-               *const right = array(7);
-      for (Index j = 0; j < t; ++j)
-        for (Index k = 0; k < above.out; ++k) {
-          const Index at = j * above.out + k;
-          residual[at] = above.b ? u_above[at] - above.b[k] : u_above[at];
-        }
-      if (measure || above.skip) {  // V_{i+1} − σ(U_{i+1})
-        above.activation->value(size_above, u_above, fit);
-        for (Index k = 0; k < size_above; ++k) fit[k] = v_above[k] - fit[k];
-      }
-      if (above.skip) {  // S ← (γ_i S + γ_{i+1}(V_{i+1} − σ(U_{i+1})))/(γ_i + γ_{i+1})
-        const T share = static_cast<T>(gamma_above / pull(i));
-        for (Index k = 0; k < size; ++k) s[k] += share * (fit[k] - s[k]);
-      }
-      if (inexact) {
-        std::copy_n(V, size, v);
-        hidden_.update(t, s, residual, v, array.panels.right.data(), *regularizer, options_.inner,
-                       steps_[array.thread]);
-      } else {
-        if (const double ridge = ridge_v(here); ridge > 0) {
-          const T share = static_cast<T>(pull(i) / (pull(i) + ridge));
-          for (Index k = 0; k < size; ++k) s[k] *= share;
-        }
-        hidden_.update(t, s, residual, v, array.panels.right.data());
-      }
-      if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
-      tally[Sum::linear_above] += rho_above / 2 * sum_of_squares(size_above, residual);
-      if (measure) {
-        for (Index k = 0; k < size; ++k) step[k] = v[k] - V[k];
-        const double squared = sum_of_squares(size, step);
-        hidden_.apply(t, step, left, array.panels.right.data());
-        tally[Sum::step_v] += squared;
-        if (inexact) {
-          tally[Sum::decrease_v] += hidden_decrease(size, pull(i), s, V, v) +
-                                    rho_above / 2 * residual_decrease(size_above, residual, left);
-          hidden_.apply_transposed(t, residual, right, array.panels.right.data());
-          for (Index k = 0; k < size; ++k)
-            s[k] = static_cast<T>(pull(i) * (v[k] - s[k]) - rho_above * right[k]);
-        } else {
-          tally[Sum::decrease_v] += (pull(i) + ridge_v(here)) / 2 * squared +
-                                    rho_above / 2 * sum_of_squares(size_above, left);
-        }
-        gradient_sums_.add(chunk, t, residual, v, array.panels);
-      }
-      if (above.skip) {
-        for (Index k = 0; k < size_above; ++k) fit[k] -= v[k];
-        tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, fit);
-      }
-      if (measure) {
-        tally[Sum::distance_u_above] += u_distance(i + 1, tile, fit, residual, left, right);
-        if (is_late(i + 1))
-          tally[Sum::distance_v_above] += late_distance(i + 1, tile, fit, step, left, right);
-      }
-    }
-
-    if (regularizer) {
-      tally[Sum::regularizer_v] += regularizer->value(t, here.out, v);
-      if (measure && (top || inexact))
-        tally[Sum::decrease_v] += regularizer->difference(t, here.out, V, v);
-    }
-
-    // U_i against its target V_i [− V_{i−1}], from P_i = W_i V_{i−1} + b_i
-    T *const p = array(4), *const target = array(5), *const z = array(6), *const u = array(7),
-             *const delta = array(8);
-    affine(here, t, packed_.data(), v_below, p, array.panels.right.data());
-    std::copy_n(v, size, target);
-    if (here.skip)
-      for (Index k = 0; k < size; ++k) target[k] -= v_below[k];
-    preactivation_update(size, *here.activation, target, p, U, gamma, rho, alpha_u(i), z, u);
-    if (!all_finite(size, u) || !all_finite(size, p)) return "U";
+    if (regularizer)
+      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, *regularizer,
+                    options_.inner, steps_[array.thread].loop, array(4), array(5), v);
+    else
+      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
+    if (!all_finite(size, v)) return "V";
+    tally[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
     if (measure) {
-      here.activation->difference(size, u, U, delta);
-      const BlockStep moved = preactivation_step(size, target, p, U, u, sigma, delta, gamma, rho);
-      tally[Sum::step_u] += moved.squared_step;
-      tally[Sum::decrease_u] += moved.decrease;
+      const BlockStep moved = output_step(here.out, t, loss_, loss_weight_, y, s, V, v, gamma);
+      tally[Sum::step_v] += moved.squared_step;
+      tally[Sum::decrease_v] += moved.decrease;
     }
-    if (!late) {
-      here.activation->value(size, u, z);
-      for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
-      tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
-      if (measure && top) tally[Sum::distance_v_here] += top_distance(tile, v, z, target, delta);
-    }
-    if (measure && !top) {
-      // The gradient of the smooth terms at V_i as far as it is known: s[k] before U_i moved, and
-      // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since. Where the block was minimised exactly, the first is in −∂s_i.
-      T* const gradient = late ? carry_.data() + tile.begin * here.out : s;
-      for (Index k = 0; k < size; ++k)
-        gradient[k] = static_cast<T>((inexact ? s[k] : T(0)) - gamma * delta[k]);
-      if (!late)
-        tally[Sum::distance_v_here] += inexact
-                                           ? regularizer->squared_distance(t, here.out, v, gradient)
-                                           : sum_of_squares(size, gradient);
-    }
+    take_regularizer(here, measure, tile, v, tally);
+    return nullptr;
+  }
 
-    std::copy_n(v, size, V);
-    std::copy_n(u, size, U);
-    for (Index k = 0; k < size; ++k) p[k] = u[k] - p[k];
-    sums_.add(chunk, t, p, v_below, array.panels);
+  // s_i(V_i), and how much it fell where nothing else tells.
+  static void take_regularizer(const Layer<T>& l, bool measure, Tile tile, const T* v,
+                               Tally& tally) {
+    if (!l.activation_regularizer) return;
+    tally[Sum::regularizer_v] += l.activation_regularizer->value(tile.size, l.out, v);
+    if (measure)
+      tally[Sum::decrease_v] +=
+          l.activation_regularizer->difference(tile.size, l.out, l.V + tile.begin * l.out, v);
+  }
+
+  const char* update_hidden(std::size_t i, bool measure, Index chunk, Tile tile, Tally& tally,
+                            const Workspace& array) {
+    const Handed handed(array);
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    const Regularizer<T>* const regularizer = here.activation_regularizer;
+    const bool inexact = is_inexact(here);
+    const Index t = tile.size;
+    const double gamma_above = options_.gamma[i + 1], rho = options_.rho[i + 1];
+    const double pull = this->pull(i), ridge = ridge_v(here);
+    const T* const V = here.V + tile.begin * here.out;
+    const T* const u_above = above.U + tile.begin * above.out;
+    T *const v = handed.v, *const s = inexact ? handed.gradient : v, *const residual = array(3),
+             *const step = array(5), *const fit = array(6),
+             *const panels = array.panels.right.data();
+
+    const T into_above = static_cast<T>(gamma_above / pull);
+    const T shrink = static_cast<T>(pull / (pull + ridge));
+    const char* failed = nullptr;
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index size = slice.size * here.out;
+      fit_target(here, slice, previous(i), handed.sigma + at, s + at);
+      if (above.skip) {  // S ← (γ_i S + γ_{i+1}(V_{i+1} − σ(U_{i+1})))/(γ_i + γ_{i+1})
+        fit_above(i + 1, slice, fit + at);
+        for (Index k = at; k < at + size; ++k) s[k] += into_above * (fit[k] - s[k]);
+      }
+      if (ridge > 0)
+        for (Index k = at; k < at + size; ++k) s[k] *= shrink;
+      // Steps that go nowhere would hide it.
+      if (regularizer && !all_finite(size, s + at)) failed = "V";
+    });
+    if (failed) return failed;
+    for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
+      for (Index j = 0; j < slice.size; ++j, at += above.out)
+        for (Index k = 0; k < above.out; ++k)
+          residual[at + k] = above.b ? u_above[at + k] - above.b[k] : u_above[at + k];
+    });
+    if (inexact) {
+      std::copy_n(V, t * here.out, v);
+      hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, steps_[array.thread]);
+    } else {
+      hidden_.update(t, residual, v, panels);
+    }
+    if (!all_finite(t * here.out, v)) return "V";
+
+    T* const p = products_.place(i + 1, above, tile, v, array(4));
+    affine(above, t, hidden_.weights(), v, p, panels);
+    for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
+      const Index size = slice.size * above.out;
+      for (Index k = at; k < at + size; ++k) residual[k] = u_above[k] - p[k];
+      if (!all_finite(size, residual + at)) failed = "V";
+      tally[Sum::linear_above] += rho / 2 * sum_of_squares(size, residual + at);
+    });
+    if (failed) return failed;
+    if (measure) {
+      for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+        const Index size = slice.size * here.out;
+        for (Index k = at; k < at + size; ++k) step[k] = v[k] - V[k];
+        const double squared = sum_of_squares(size, step + at);
+        tally[Sum::step_v] += squared;
+        tally[Sum::decrease_v] += inexact ? hidden_decrease(size, pull, s + at, V + at, v + at)
+                                          : (pull + ridge) / 2 * squared;
+      });
+      gradient_sums_.add(chunk, t, residual, v, array.panels);
+      step_gram_.add(chunk, t, step, array.panels);
+      if (inexact) {
+        T* const pulled = array(7);
+        hidden_.apply_transposed(t, residual, pulled, panels);
+        tally[Sum::decrease_v] += rho * sum(t * here.out, [&](Index k) {
+                                    return static_cast<double>(pulled[k]) * step[k];
+                                  });
+        for (Index k = 0; k < t * here.out; ++k)
+          s[k] = static_cast<T>(pull * (v[k] - s[k]) - rho * pulled[k]);
+      }
+    }
+    if (measure || above.skip)
+      for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
+        const Index size = slice.size * above.out;
+        if (!above.skip) {
+          fit_above(i + 1, slice, fit + at);
+        } else {
+          for (Index k = at; k < at + size; ++k) fit[k] -= v[k];
+          tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size, fit + at);
+        }
+        if (!measure) return;
+        T *const left = array(7), *const right = array(8);
+        tally[Sum::distance_u_above] +=
+            u_distance(i + 1, slice, fit + at, residual + at, left, right);
+        if (is_late(i + 1))
+          tally[Sum::distance_v_above] +=
+              late_distance(i + 1, slice, fit + at, step + at, left, right);
+      });
+    if (inexact)
+      take_regularizer(here, measure, tile, v, tally);
+    else
+      take_regularizer(here, false, tile, v, tally);
+    return nullptr;
+  }
+
+  // out ← V_i − σ(U_i) of a slice
+  void fit_above(std::size_t i, Tile slice, T* out) const {
+    const Layer<T>& l = layers_[i];
+    const T* const v = l.V + slice.begin * l.out;
+    l.activation->value(slice.size * l.out, l.U + slice.begin * l.out, out);
+    for (Index k = 0; k < slice.size * l.out; ++k) out[k] = v[k] - out[k];
+  }
+
+  // U_i against its target V_i [− V_{i−1}], from P_i; the sums for W_i.
+  const char* update_preactivation(std::size_t i, bool measure, Index chunk, Tile tile,
+                                   Tally& tally, const Workspace& array) {
+    const Handed handed(array);
+    const bool top = i + 1 == layers_.size(), late = is_late(i);
+    const Layer<T>& here = layers_[i];
+    const bool inexact = is_inexact(here);
+    const double gamma = options_.gamma[i], rho = options_.rho[i];
+    const T* const below = previous(i) + tile.begin * here.in;
+    T* const residual = array(3);
+    const T* p = products_.find(i, here, tile, below);
+    if (!p) {
+      affine(here, tile.size, packed_.data(), below, array(4), array.panels.right.data());
+      p = array(4);
+    }
+    const char* failed = nullptr;
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index size = slice.size * here.out;
+      T* const U = here.U + slice.begin * here.out;
+      T* const V = here.V + slice.begin * here.out;
+      const T *const v = handed.v + at, *const sigma = handed.sigma + at;
+      T *const z = array(5), *const u = array(6), *const delta = array(7),
+               *const shifted = array(8);
+      const T* target = v;
+      if (here.skip) {
+        for (Index k = 0; k < size; ++k) shifted[k] = v[k] - below[at + k];
+        target = shifted;
+      }
+      preactivation_update(size, *here.activation, target, p + at, U, gamma, rho, alpha_u(i), z, u);
+      if (!all_finite(size, u) || !all_finite(size, p + at)) {
+        failed = "U";
+        return;
+      }
+      if (measure) {
+        here.activation->difference(size, u, U, delta);
+        const BlockStep moved =
+            preactivation_step(size, target, p + at, U, u, sigma, delta, gamma, rho);
+        tally[Sum::step_u] += moved.squared_step;
+        tally[Sum::decrease_u] += moved.decrease;
+      }
+      for (Index k = 0; k < size; ++k) residual[at + k] = u[k] - p[at + k];
+      std::copy_n(u, size, U);
+      if (!late) {
+        here.activation->value(size, u, z);
+        for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
+        tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
+        if (measure && top)
+          tally[Sum::distance_v_here] += top_distance(slice, v, z, array(9), array(10));
+      }
+      if (measure && !top) {
+        // The gradient of the smooth terms at V_i as far as it is known: that before U_i moved, and
+        // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since. Where the block was minimised exactly, the first is in −∂s_i.
+        const T* const before = handed.gradient + at;
+        T* const gradient = late ? carry_.data() + slice.begin * here.out : z;
+        for (Index k = 0; k < size; ++k)
+          gradient[k] = static_cast<T>((inexact ? before[k] : T(0)) - gamma * delta[k]);
+        if (!late)
+          tally[Sum::distance_v_here] += inexact ? here.activation_regularizer->squared_distance(
+                                                       slice.size, here.out, v, gradient)
+                                                 : sum_of_squares(size, gradient);
+      }
+      std::copy_n(v, size, V);
+    });
+    if (failed) return failed;
+    sums_.add(chunk, tile.size, residual, below, array.panels);
     return nullptr;
   }
 
@@ -356,12 +466,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
                     ((static_cast<double>(old[k]) - s[k]) + (static_cast<double>(v[k]) - s[k]));
            });
   }
-  // How much ‖E‖² has fallen to that of e, as W ΔV = change.
-  static double residual_decrease(Index size, const T* e, const T* change) {
-    return sum(size, [&](Index k) {
-      return static_cast<double>(change[k]) * (2 * static_cast<double>(e[k]) + change[k]);
-    });
-  }
 
   void weight_update(std::size_t i) {
     const Layer<T>& l = layers_[i];
@@ -382,7 +486,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Tally tally = pass(0, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * l.out;
       T *const residual = array(0), *const fit = array(1);
-      residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, array.panels);
+      residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, array);
       sums[Sum::linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
       if (!measure) return;
       sums[Sum::distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
@@ -402,7 +506,11 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const bool top = i + 1 == layers_.size();
     const Layer<T>& here = layers_[i];
     pack_weights(i);
-    if (!top) hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
+    products_.begin(i, here);
+    if (!top) {
+      hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
+      products_.begin(i + 1, layers_[i + 1]);
+    }
     Base::begin_gradient_sums(i);
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * here.out;
@@ -410,7 +518,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       const Regularizer<T>* const regularizer = here.activation_regularizer;
       if (regularizer) sums[Sum::regularizer_v] += regularizer->value(t, here.out, v);
       T *const residual = array(0), *const fit = array(1);
-      residual_and_fit(i, tile, packed_.data(), residual, fit, array.panels);
+      residual_and_fit(i, tile, packed_.data(), residual, fit, array);
       sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
       sums[Sum::linear_above] += options_.rho[i] / 2 * sum_of_squares(size, residual);
       sums[Sum::distance_u_above] += u_distance(i, tile, fit, residual, array(2), array(3));
@@ -422,7 +530,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       } else {
         // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
         T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
-        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, array.panels);
+        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, array);
         hidden_.apply_transposed(t, above, pulled, array.panels.right.data());
         const double gamma = options_.gamma[i], rho = options_.rho[i + 1];
         const double gamma_above = layers_[i + 1].skip ? options_.gamma[i + 1] : 0;
@@ -447,14 +555,19 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   // residual ← U_i − b_i1ᵀ − W_i V_{i−1};  fit (unless null) ← V_i [− V_{i−1}] − σ(U_i)
   void residual_and_fit(std::size_t i, Tile tile, const T* packed, T* residual, T* fit,
-                        const Panels<T>& panels) const {
+                        const Workspace& array) {
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
     const T* const below = previous(i) + tile.begin * l.in;
     const T* const u = l.U + tile.begin * l.out;
     const T* const v = l.V + tile.begin * l.out;
-    affine(l, tile.size, packed, below, residual, panels.right.data());
-    for (Index k = 0; k < size; ++k) residual[k] = u[k] - residual[k];
+    const T* p = products_.find(i, l, tile, below);
+    if (!p) {
+      T* const place = products_.place(i, l, tile, below, residual);
+      affine(l, tile.size, packed, below, place, array.panels.right.data());
+      p = place;
+    }
+    for (Index k = 0; k < size; ++k) residual[k] = u[k] - p[k];
     if (!fit) return;
     l.activation->value(size, u, fit);
     for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
@@ -524,7 +637,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   HiddenBlock<T> hidden_;
   // Of one thread: for regularised V_i.
   std::vector<typename HiddenBlock<T>::Workspace> steps_;
-  Buffer<T> carry_;  // gradients of late layers, until V_{i−1} is known
+  StepGram<T> step_gram_;     // of V_i
+  ProductCache<T> products_;  // P_i
+  Buffer<T> carry_;           // gradients of late layers, until V_{i−1} is known
   std::vector<Measurement> measurement_;
   double loss_value_ = 0;
   Report report_;

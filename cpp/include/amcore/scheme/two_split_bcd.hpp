@@ -10,8 +10,8 @@
 //
 // Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it
 // leaves Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d
-// and n samples: Z_i for S 2, the step of V_i 6 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
-// 15 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
+// and n samples: Z_i for S 2, the step of V_i 4 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
+// 13 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
 #pragma once
 
 #include "amcore/block/hidden.hpp"
@@ -287,15 +287,19 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     }
     const Index size = t * here.out, size_above = t * above.out;
     T *const value = array(5), *const slope = array(6), *const residual = array(7);
-    if (exact)
-      std::copy_n(goal, size_above, residual);
-    else
-      majorized_target(size_above, *above.activation, z, goal, h, value, slope, residual);
-    if (above.b)
-      for (Index j = 0; j < t; ++j)
-        for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
-    hidden_.update(t, s, residual, v, array.panels.right.data());
-    if (!all_finite(size, v) || !all_finite(size_above, residual)) return "V";
+    const auto fill_residual = [&] {
+      if (exact)
+        std::copy_n(goal, size_above, residual);
+      else
+        majorized_target(size_above, *above.activation, z, goal, h, value, slope, residual);
+      if (above.b)
+        for (Index j = 0; j < t; ++j)
+          for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
+    };
+    fill_residual();
+    std::copy_n(s, size, v);
+    hidden_.update(t, residual, v, array.panels.right.data());
+    if (!all_finite(size, v)) return "V";
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
              *const difference = array(11);
     for (Index k = 0; k < size; ++k) delta[k] = v[k] - from[k];
@@ -327,7 +331,11 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
         sums[Sum::decrease_v] += options_.alpha / 2 * squared;
       }
     }
-    if (exact) sums[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, residual);
+    if (exact) {  // the residual of the new V_i
+      fill_residual();
+      hidden_.subtract_product(t, v, residual, array.panels.right.data());
+      sums[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, residual);
+    }
     return nullptr;
   }
 

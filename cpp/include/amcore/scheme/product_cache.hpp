@@ -1,0 +1,86 @@
+// The products P_i = W_i V_{i−1} + b_i1ᵀ of all samples, kept from where a sweep ends with them to
+// where the next one begins with them. They are as good as computed again, bit by bit: the arrays
+// that they were taken of belong to the caller, who may change them, so that a product counts only
+// while the fingerprints of both are what they were.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "amcore/scheme/scheme.hpp"
+#include "amcore/tile.hpp"
+
+namespace amcore {
+
+// A number of the bits of an array; arrays that differ have different ones but for one chance in
+// 2³². Words go round 64 lanes, each a chain of invertible steps (a multiply-and-rotate hash).
+template <class T> std::uint64_t fingerprint(Index n, const T* x) {
+  constexpr Index lanes = 64, step = lanes * 4 / static_cast<Index>(sizeof(T));
+  constexpr std::uint32_t odd = 0x9E3779B1u, other = 0x85EBCA77u;
+  std::array<std::uint32_t, lanes> lane, word{};
+  for (Index l = 0; l < lanes; ++l)
+    lane[static_cast<std::size_t>(l)] = odd * static_cast<std::uint32_t>(l + 1);
+  for (Index i = 0; i < n; i += step) {
+    if (i + step <= n) {
+      std::memcpy(word.data(), x + i, sizeof(word));
+    } else {
+      word.fill(0);
+      std::memcpy(word.data(), x + i, static_cast<std::size_t>(n - i) * sizeof(T));
+    }
+    for (std::size_t l = 0; l < lanes; ++l)
+      lane[l] = std::rotl(lane[l] + word[l] * other, 13) * odd;
+  }
+  auto total = static_cast<std::uint64_t>(n);
+  for (const std::uint32_t l : lane) total = std::rotl(total ^ l, 29) * 0x9E3779B97F4A7C15u;
+  return total;
+}
+
+template <class T> class ProductCache {
+ public:
+  ProductCache() = default;
+  // One array per layer where `keep`, else none.
+  ProductCache(const std::vector<Layer<T>>& layers, const TilePlan& plan, bool keep)
+      : weights_(layers.size(), 0) {
+    if (!keep) return;
+    for (const Layer<T>& l : layers) {
+      products_.emplace_back(plan.samples() * l.out);
+      tiles_.emplace_back(plan.tiles());
+      std::fill_n(tiles_.back().data(), plan.tiles(), 0);
+    }
+  }
+
+  // Before products with the weights of layer i, as they are, are taken or asked for.
+  void begin(std::size_t i, const Layer<T>& l) {
+    if (products_.empty()) return;
+    weights_[i] = fingerprint(l.out * l.in, l.W);
+    if (l.b) weights_[i] = std::rotl(weights_[i], 17) ^ fingerprint(l.out, l.b);
+  }
+
+  // P_i of a tile, if it was taken of these weights and this v.
+  const T* find(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) const {
+    if (products_.empty() || tiles_[i].data()[tile.number] != identity(i, l, tile, v))
+      return nullptr;
+    return products_[i].data() + tile.begin * l.out;
+  }
+
+  // Where P_i of a tile is to be written, whose input is v; else `scratch`.
+  T* place(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v, T* scratch) {
+    if (products_.empty()) return scratch;
+    tiles_[i].data()[tile.number] = identity(i, l, tile, v);
+    return products_[i].data() + tile.begin * l.out;
+  }
+
+ private:
+  // The input of the first layer never changes. 0 is for what was never written.
+  std::uint64_t identity(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) const {
+    return (weights_[i] ^ (i > 0 ? fingerprint(tile.size * l.in, v) : 0)) | 1;
+  }
+
+  std::vector<Buffer<T>> products_;
+  std::vector<Buffer<std::uint64_t>> tiles_;  // by tile, what its product was taken of
+  std::vector<std::uint64_t> weights_;        // by layer
+};
+
+}  // namespace amcore
