@@ -53,12 +53,12 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
   // scratch.
   void update(Index t, T* residual, T* v, T* panels) const {
     subtract_product(t, v, residual, panels);
-    pack_right(out_, t, residual, Index(1), out_, panels);
+    pack_right(out_, t, residual, panels);
     multiply(in_, t, out_, packed_k_.data(), panels, v, in_, Update::add);
   }
   // y (out × t) ← y − W x
   void subtract_product(Index t, const T* x, T* y, T* panels) const {
-    pack_right(in_, t, x, Index(1), in_, panels);
+    pack_right(in_, t, x, panels);
     multiply(out_, t, in_, w_.data(), panels, y, out_, Update::subtract);
   }
 

@@ -39,7 +39,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
       for (Index j = 0; j < tile.size; ++j)
         for (Index i = 0; i < out; ++i)
           residual[j * out + i] = b ? u[j * out + i] - b[i] : u[j * out + i];
-      pack_right(in, tile.size, v, Index(1), in, panel.right.data());
+      pack_right(in, tile.size, v, panel.right.data());
       multiply(out, tile.size, in, packed.data(), panel.right.data(), residual, out,
                Update::subtract);
       sums.add(chunk, tile.size, residual, v, panel);

@@ -54,14 +54,16 @@ void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels,
 }
 
 // Right panels of (x − shift)ᵀ.
-template <class T>
-void pack_right_shifted(Index size, Index t, const T* x, const T* shift, T* panels) {
+template <class T, class Shift>
+void pack_right_transposed(Index size, Index t, const T* x, Shift&& shift, T* panels) {
   constexpr Index C = Kernel<T>::columns;
   for (Index j0 = 0; j0 < size; j0 += C, panels += C * t) {
     const Index valid = std::min(C, size - j0);
+    T by[C] = {};
+    for (Index j = 0; j < valid; ++j) by[j] = shift(j0 + j);
     const auto pack = [&](Index count) {
       for (Index p = 0; p < t; ++p)
-        for (Index j = 0; j < count; ++j) panels[p * C + j] = x[p * size + j0 + j] - shift[j0 + j];
+        for (Index j = 0; j < count; ++j) panels[p * C + j] = x[p * size + j0 + j] - by[j];
     };
     if (valid == C) {
       pack(C);
@@ -114,16 +116,16 @@ template <class T> class SampleSums {
   // Add a tile of t samples, r: rows × t, v: columns × t, both contiguous columns.
   void add(Index chunk, Index t, const T* r, const T* v, const Panels<T>& panels) {
     T* const part = parts_.data() + chunk * stride_;
-    const T* const shift = shift_.data();
-    pack_right_shifted(columns_, t, v, shift, panels.right.data());
+    const auto shift = [by = shift_.data()](Index i) { return by[i]; };
+    const auto zero = [](Index) { return T(0); };
+    pack_right_transposed(columns_, t, v, shift, panels.right.data());
     T *const cross = part + gram_size_, *const sum_v = cross + rows_ * columns_;
     if (gram_size_ > 0) {
-      pack_left_summed(
-          columns_, t, v, [=](Index i) { return shift[i]; }, panels.left.data(), sum_v);
+      pack_left_summed(columns_, t, v, shift, panels.left.data(), sum_v);
       multiply(columns_, columns_, t, panels.left.data(), panels.right.data(), part, columns_,
                Update::add, true);
     }
-    pack_left_summed(rows_, t, r, [](Index) { return T(0); }, panels.left.data(), sum_v + columns_);
+    pack_left_summed(rows_, t, r, zero, panels.left.data(), sum_v + columns_);
     multiply(rows_, columns_, t, panels.left.data(), panels.right.data(), cross, rows_,
              Update::add);
   }
@@ -178,7 +180,7 @@ template <class T> class StepGram {
   // d: in × t
   void add(Index chunk, Index t, const T* d, const Panels<T>& panels) {
     pack_left(in_, t, d, Index(1), in_, panels.left.data());
-    pack_right(t, in_, d, in_, Index(1), panels.right.data());
+    pack_right_transposed(in_, t, d, [](Index) { return T(0); }, panels.right.data());
     multiply(in_, in_, t, panels.left.data(), panels.right.data(),
              parts_.data() + chunk * in_ * in_, in_, Update::add, true);
   }
@@ -198,7 +200,7 @@ template <class T> class StepGram {
         for (Index i = 0; i < in_; ++i)
           column.data()[j * in_ + i] =
               gram[i < first + j ? i * in_ + first + j : (first + j) * in_ + i];
-      pack_right(in_, count, column.data(), Index(1), in_, panels.data());
+      pack_right(in_, count, column.data(), panels.data());
       multiply(out, count, in_, packed, panels.data(), product.data(), out, Update::assign);
       double total = 0;
       for (Index r = 0; r < out; ++r)

@@ -21,12 +21,12 @@ template <class T> class PackedWeights {
   }
   // y (out × t) ← W x;  panels: scratch
   void apply(Index t, const T* x, T* y, T* panels) const {
-    pack_right(in_, t, x, Index(1), in_, panels);
+    pack_right(in_, t, x, panels);
     multiply(out_, t, in_, w_.data(), panels, y, out_, Update::assign);
   }
   // x (in × t) ← Wᵀ y
   void apply_transposed(Index t, const T* y, T* x, T* panels) const {
-    pack_right(out_, t, y, Index(1), out_, panels);
+    pack_right(out_, t, y, panels);
     multiply(in_, t, out_, transposed_.data(), panels, x, in_, Update::assign);
   }
   const T* weights() const { return w_.data(); }  // packed

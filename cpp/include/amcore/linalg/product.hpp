@@ -56,21 +56,63 @@ template <class T, class Source> void pack_left(Index m, Index k, const Source* 
   }
 }
 
-// panels ← X (k × n), entry (p, j) at x[p * row_stride + j * column_stride], zero columns at the
-// end.
-template <class T>
-void pack_right(Index k, Index n, const T* x, Index row_stride, Index column_stride, T* panels) {
-  constexpr Index C = Kernel<T>::columns;
+namespace detail {
+
+// A small square block of the transposed order: to[p * C + j] ← from[p + j * stride], in registers.
+template <class T> struct SquareBlock {
+  typedef T Vector __attribute__((vector_size(16)));
+  static constexpr Index size = 16 / static_cast<Index>(sizeof(T));
+
+  static void transpose(const T* from, Index stride, T* to, Index to_stride) {
+#if __has_builtin(__builtin_shufflevector)
+    Vector column[size];
+    for (Index j = 0; j < size; ++j) std::memcpy(&column[j], from + j * stride, sizeof(Vector));
+    const auto store = [&](Index p, Vector row) {
+      std::memcpy(to + p * to_stride, &row, sizeof(Vector));
+    };
+    if constexpr (size == 2) {
+      store(0, __builtin_shufflevector(column[0], column[1], 0, 2));
+      store(1, __builtin_shufflevector(column[0], column[1], 1, 3));
+    } else {
+      const Vector a = __builtin_shufflevector(column[0], column[1], 0, 4, 1, 5);
+      const Vector b = __builtin_shufflevector(column[2], column[3], 0, 4, 1, 5);
+      const Vector c = __builtin_shufflevector(column[0], column[1], 2, 6, 3, 7);
+      const Vector d = __builtin_shufflevector(column[2], column[3], 2, 6, 3, 7);
+      store(0, __builtin_shufflevector(a, b, 0, 1, 4, 5));
+      store(1, __builtin_shufflevector(a, b, 2, 3, 6, 7));
+      store(2, __builtin_shufflevector(c, d, 0, 1, 4, 5));
+      store(3, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+    }
+#else
+    for (Index p = 0; p < size; ++p)
+      for (Index j = 0; j < size; ++j) to[p * to_stride + j] = from[p + j * stride];
+#endif
+  }
+};
+
+}  // namespace detail
+
+// panels ← X (k × n), its columns contiguous, zero columns at the end.
+template <class T> void pack_right(Index k, Index n, const T* x, T* panels) {
+  constexpr Index C = Kernel<T>::columns, S = detail::SquareBlock<T>::size;
   for (Index j0 = 0; j0 < n; j0 += C, panels += C * k) {
     const Index valid = std::min(C, n - j0);
-    const T* from = x + j0 * column_stride;
+    const T* from = x + j0 * k;
     if (valid == C) {
-      for (Index p = 0; p < k; ++p)
-        for (Index j = 0; j < C; ++j) panels[p * C + j] = from[p * row_stride + j * column_stride];
+      // Six columns of a block of four leave two.
+      constexpr Index blocks = C / S * S;
+      Index p = 0;
+      for (; p + S <= k; p += S) {
+        for (Index j = 0; j < blocks; j += S)
+          detail::SquareBlock<T>::transpose(from + p + j * k, k, panels + p * C + j, C);
+        for (Index j = blocks; j < C; ++j)
+          for (Index q = p; q < p + S; ++q) panels[q * C + j] = from[q + j * k];
+      }
+      for (; p < k; ++p)
+        for (Index j = 0; j < C; ++j) panels[p * C + j] = from[p + j * k];
     } else {
       for (Index p = 0; p < k; ++p)
-        for (Index j = 0; j < C; ++j)
-          panels[p * C + j] = j < valid ? from[p * row_stride + j * column_stride] : T(0);
+        for (Index j = 0; j < C; ++j) panels[p * C + j] = j < valid ? from[p + j * k] : T(0);
     }
   }
 }

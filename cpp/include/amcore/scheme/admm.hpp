@@ -350,7 +350,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     gradient_sums_.add(chunk, t, outer, previous(i) + tile.begin * here.in, array.panels);
     T* const carry = carry_.data() + tile.begin * width_;
     if (i > 0) {
-      pack_right(here.out, t, outer, Index(1), here.out, array.panels.right.data());
+      pack_right(here.out, t, outer, array.panels.right.data());
       multiply(here.in, t, here.out, transposed_.data(), array.panels.right.data(), pulled, here.in,
                Update::assign);
       for (Index k = 0; k < t * here.in; ++k) pulled[k] += carry[k];
@@ -418,7 +418,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
         affine(above, t, packed_.data(), v, z, right);
         above.activation->derivative(t * above.out, z, Side::right, outer);
         for (Index k = 0; k < t * above.out; ++k) outer[k] *= lambda_above[k];
-        pack_right(above.out, t, outer, Index(1), above.out, right);
+        pack_right(above.out, t, outer, right);
         multiply(here.out, t, above.out, transposed_.data(), right, lambda, here.out,
                  Update::assign);
       }

@@ -11,7 +11,7 @@ namespace amcore {
 // out (out × t) ← W v + b1ᵀ with W packed; right: panels for v.
 template <class T>
 void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out, T* right) {
-  pack_right(layer.in, t, v, Index(1), layer.in, right);
+  pack_right(layer.in, t, v, right);
   multiply(layer.out, t, layer.in, packed, right, out, layer.out, Update::assign);
   if (layer.b)
     for (Index j = 0; j < t; ++j)

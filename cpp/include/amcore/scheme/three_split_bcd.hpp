@@ -206,16 +206,16 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   // The steps of a pass on one tile. Each returns the block whose values are not finite, before
   // they are written, else null. What they hand on, in arrays of the tile:
   struct Handed {
-    T *v, *sigma;  // the new V_i;  σ(U_i) before U_i moves
+    T *v, *sigma;  // the new V_i;  σ(U_i) before U_i moves, if measured
     T* gradient;   // of the smooth terms at an inexact V_i, before U_i moves
     explicit Handed(const Workspace& array) : v(array(0)), sigma(array(1)), gradient(array(2)) {}
   };
 
-  // S = σ(U_i) [+ V_{i−1}] of a slice.
-  void fit_target(const Layer<T>& l, Tile slice, const T* below, T* sigma, T* s) const {
+  // S = σ(U_i) [+ V_{i−1}] of a slice, and σ(U_i) unless null.
+  static void fit_target(const Layer<T>& l, Tile slice, const T* below, T* sigma, T* s) {
     const Index size = slice.size * l.out;
-    l.activation->value(size, l.U + slice.begin * l.out, sigma);
-    std::copy_n(sigma, size, s);
+    l.activation->value(size, l.U + slice.begin * l.out, s);
+    if (sigma) std::copy_n(s, size, sigma);
     if (!l.skip) return;
     const T* const v = below + slice.begin * l.out;
     for (Index k = 0; k < size; ++k) s[k] += v[k];
@@ -230,7 +230,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const double gamma = options_.gamma[i], alpha = options_.alpha;
     const T *const y = Y_ + tile.begin * here.out, *const V = here.V + tile.begin * here.out;
     T *const s = array(3), *const v = handed.v;
-    fit_target(here, tile, previous(i), handed.sigma, s);
+    fit_target(here, tile, previous(i), measure ? handed.sigma : nullptr, s);
     // Steps that go nowhere would hide it.
     if (regularizer && !all_finite(size, s)) return "V";
     if (regularizer)
@@ -279,7 +279,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const char* failed = nullptr;
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index size = slice.size * here.out;
-      fit_target(here, slice, previous(i), handed.sigma + at, s + at);
+      fit_target(here, slice, previous(i), measure ? handed.sigma + at : nullptr, s + at);
       if (above.skip) {  // S ← (γ_i S + γ_{i+1}(V_{i+1} − σ(U_{i+1})))/(γ_i + γ_{i+1})
         fit_above(i + 1, slice, fit + at);
         for (Index k = at; k < at + size; ++k) s[k] += into_above * (fit[k] - s[k]);
