@@ -207,9 +207,9 @@ def solve(
     comm : optional
         A communicator such as mpi4py's; every process holds its own samples of one problem.
     keep_products : bool
-        Let the compiled `ThreeSplitBCD` keep W_i V_{i−1} + b_i of all samples from one sweep to the
-        next: 9 instead of 11 n d² flops a layer, for half again the memory of U and V. The results
-        are the same bits.
+        Let the compiled `ThreeSplitBCD` and `ADMM` keep W_i V_{i−1} + b_i of all samples from one
+        sweep to the next: a sixth less work for one more array per layer. The results are the same
+        bits.
     verbose : int
         From 1 on, print a table of the run.
 

@@ -13,8 +13,9 @@
 // i does V_i of every sample and, since neither V_i nor Λ_i is asked for again, Λ_i. T_i has its
 // old value wherever it is used, so h_i is one number a sweep.
 //
-// Flops of a sweep per sample and weight of a square layer: 5 for W_i (Z = W V, E Vᵀ, V Vᵀ), 8 for
-// V_i (W_i V_{i−1}; W_{i+1} V_i; two in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the
+// Flops of a sweep per sample and weight of a square layer: 3 for W_i (E Vᵀ, V Vᵀ; Z_i = W_i V_{i−1}
+// + b_i1ᵀ is kept from the sweep before, else 2 more), 8 for V_i (Z_i; W_{i+1} V_i; two in the
+// hidden block). Measured, 8 more: E Vᵀ and WᵀE at the
 // new point for dist(0, ∂f), W ΔV and ΔW V for the decrease.
 #pragma once
 
@@ -22,6 +23,7 @@
 #include "amcore/block/majorized.hpp"
 #include "amcore/block/output.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
+#include "amcore/scheme/product_cache.hpp"
 
 namespace amcore {
 
@@ -73,6 +75,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     packed_first_step_ = Buffer<T>(left_panels_size<T>(layers_[0].out, layers_[0].in));
     width_ = out;
     carry_ = Buffer<T>(width_ * problem.samples);
+    products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     h_.resize(depth());
     measurement_.resize(depth());
     name_report();
@@ -155,15 +158,23 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   void weight_pass(std::size_t i) {
     const Layer<T>& l = layers_[i];
     pack_weights(i);
+    products_.begin(i, l);
     Base::begin_weight_sums(i);
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
-      const Index size = tile.size * l.out;
       const T* const below = previous(i) + tile.begin * l.in;
-      T *const z = array(0), *const t = array(1), *const target = array(4);
-      affine(l, tile.size, packed_.data(), below, z, array.panels.right.data());
-      multiplied(i, tile, t);
-      majorized_target(size, *l.activation, z, t, h_[i], array(2), array(3), target);
-      for (Index k = 0; k < size; ++k) target[k] -= z[k];
+      T* const target = array(4);
+      const T* z = products_.find(i, l, tile, below);
+      if (!z) {
+        affine(l, tile.size, packed_.data(), below, array(0), array.panels.right.data());
+        z = array(0);
+      }
+      for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
+        const Index size = slice.size * l.out;
+        T* const t = array(1);
+        multiplied(i, slice, t);
+        majorized_target(size, *l.activation, z + at, t, h_[i], array(2), array(3), target + at);
+        for (Index k = at; k < at + size; ++k) target[k] -= z[k];
+      });
       sums_.add(chunk, tile.size, target, below, array.panels);
     });
     Base::reduce_weight_sums(i);
@@ -192,6 +203,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   // Pack what pass i multiplies with.
   void prepare_pass(std::size_t i, bool measure) {
     pack_weights(i);
+    products_.begin(i, layers_[i]);
     if (i + 1 < depth()) {
       const Layer<T>& above = layers_[i + 1];
       hidden_.prepare(above.out, above.in, above.W, options_.beta[i],
@@ -241,14 +253,18 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     T* const V_old = here.V_old + tile.begin * here.out;
     T* const Lambda = here.Lambda + tile.begin * here.out;
     T* const right = array.panels.right.data();
-    T *const z = array(0), *const sigma = array(1), *const s = array(2), *const v = array(3),
-             *const lambda = array(4);
+    T *const z = products_.place(i, here, tile, below, array(0)), *const sigma = array(1),
+             *const s = array(2), *const v = array(3), *const lambda = array(4);
 
-    // V_i is drawn to S = σ_i(W_i V_{i−1}) + Λ_i/β_i.
+    // V_i is drawn to S = σ_i(Z_i) + Λ_i/β_i.
     affine(here, t, packed_.data(), below, z, right);
-    here.activation->value(size, z, sigma);
     const T share = static_cast<T>(1 / beta);
-    for (Index k = 0; k < size; ++k) s[k] = sigma[k] + share * Lambda[k];
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index count = slice.size * here.out;
+      here.activation->value(count, z + at, sigma + at);
+      for (Index k = at; k < at + count; ++k) s[k] = sigma[k] + share * Lambda[k];
+      if (!top) std::copy_n(s + at, count, v + at);
+    });
 
     if (measure && i == 0 && !here.activation->is_identity()) {
       multiplied(0, tile, array(5));
@@ -270,12 +286,14 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       T *const z_above = array(5), *const target = array(6), *const value = array(7),
                *const slope = array(8), *const residual = array(9), *const step = array(10);
       affine(above, t, hidden_.weights(), V, z_above, right);
-      multiplied(i + 1, tile, target);
-      majorized_target(size_above, *above.activation, z_above, target, h, value, slope, residual);
-      if (above.b)
-        for (Index j = 0; j < t; ++j)
-          for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
-      std::copy_n(s, size, v);
+      for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
+        multiplied(i + 1, slice, target + at);
+        majorized_target(slice.size * above.out, *above.activation, z_above + at, target + at, h,
+                         value + at, slope + at, residual + at);
+        if (above.b)
+          for (Index j = 0; j < slice.size; ++j, at += above.out)
+            for (Index k = 0; k < above.out; ++k) residual[at + k] -= above.b[k];
+      });
       hidden_.update(t, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
@@ -293,11 +311,17 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       }
     }
 
-    for (Index k = 0; k < size; ++k)
-      lambda[k] = Lambda[k] + static_cast<T>(beta) * (sigma[k] - v[k]);
-    if (!all_finite(size, lambda)) return "Lambda";
-    tally[Sum::old_memory] += squared_distance(size, V, V_old);
-    account(i, measure, chunk, tile, z, sigma, {v, lambda, V}, tally, array);
+    const char* failed = nullptr;
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index count = slice.size * here.out;
+      for (Index k = at; k < at + count; ++k)
+        lambda[k] = Lambda[k] + static_cast<T>(beta) * (sigma[k] - v[k]);
+      if (!all_finite(count, lambda + at)) failed = "Lambda";
+      tally[Sum::old_memory] += squared_distance(count, V + at, V_old + at);
+      account(i, slice, sigma + at, {v + at, lambda + at, V + at}, array(5), tally);
+    });
+    if (failed) return failed;
+    if (measure) account_distance(i, chunk, tile, z, sigma, {v, lambda, V}, tally, array);
     std::copy_n(V, size, V_old);
     std::copy_n(v, size, V);
     std::copy_n(lambda, size, Lambda);
@@ -321,30 +345,35 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     return majorized_gap(size, *l.activation, z, value, slope, target, step, h_[i], moved, change);
   }
 
-  // The sums of a tile of layer i for the objective and, with `measure`, for dist(0, ∂f), from its
-  // values after the sweep, z = W_i V_{i−1} + b_i and sigma = σ_i(z). The rest of the gradient by
-  // V_i is carried to the pass above.
-  void account(std::size_t i, bool measure, Index chunk, Tile tile, const T* z, const T* sigma,
-               const Values& now, Tally& tally, const Workspace& array) {
-    const bool top = i + 1 == depth();
+  // The sums of a slice of layer i for the objective, from its values after the sweep and sigma =
+  // σ_i(Z_i); residual ← R_i.
+  void account(std::size_t i, Tile slice, const T* sigma, const Values& now, T* residual,
+               Tally& tally) const {
     const Layer<T>& here = layers_[i];
-    const Index t = tile.size, size = t * here.out;
-    const T* const y = Y_ + tile.begin * here.out;
-    T *const residual = array(5), *const force = array(6), *const outer = array(7),
-             *const pulled = array(8);
+    const Index size = slice.size * here.out;
     for (Index k = 0; k < size; ++k) residual[k] = sigma[k] - now.v[k];
     tally[Sum::primal] += sum_of_squares(size, residual);
     tally[Sum::multiplier] +=
         sum(size, [&](Index k) { return static_cast<double>(now.lambda[k]) * residual[k]; });
     tally[Sum::memory] += squared_distance(size, now.v, now.v_old);
-    if (top) tally[Sum::loss] += loss_weight_ * loss_.value(here.out, t, now.v, y);
-    if (!measure) return;
+    if (i + 1 == depth())
+      tally[Sum::loss] +=
+          loss_weight_ * loss_.value(here.out, slice.size, now.v, Y_ + slice.begin * here.out);
+  }
 
+  // Those for dist(0, ∂f), from z = Z_i too. The rest of the gradient by V_i is carried to the pass
+  // above.
+  void account_distance(std::size_t i, Index chunk, Tile tile, const T* z, const T* sigma,
+                        const Values& now, Tally& tally, const Workspace& array) {
+    const bool top = i + 1 == depth();
+    const Layer<T>& here = layers_[i];
+    const Index t = tile.size, size = t * here.out;
+    T *const force = array(6), *const outer = array(7), *const pulled = array(8);
     // ∂L/∂R_i = β_i R_i + Λ_i
     const T beta = static_cast<T>(options_.beta[i]), weight = static_cast<T>(2 * options_.xi[i]);
     here.activation->derivative(size, z, Side::right, outer);
     for (Index k = 0; k < size; ++k) {
-      force[k] = beta * residual[k] + now.lambda[k];
+      force[k] = beta * (sigma[k] - now.v[k]) + now.lambda[k];
       outer[k] *= force[k];
     }
     gradient_sums_.add(chunk, t, outer, previous(i) + tile.begin * here.in, array.panels);
@@ -358,8 +387,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     }
     for (Index k = 0; k < size; ++k) carry[k] = weight * (now.v[k] - now.v_old[k]) - force[k];
     if (top)
-      tally[Sum::distance_v] +=
-          loss_.squared_distance(here.out, t, now.v, y, carry, 1, loss_weight_);
+      tally[Sum::distance_v] += loss_.squared_distance(
+          here.out, t, now.v, Y_ + tile.begin * here.out, carry, 1, loss_weight_);
   }
 
   void take(std::size_t i, const Tally& tally, bool measure) {
@@ -378,16 +407,18 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   void measuring_pass(std::size_t i) {
     const Layer<T>& l = layers_[i];
     pack_weights(i);
+    products_.begin(i, l);
     pack_transposed(i);
     Base::begin_gradient_sums(i);
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index first = tile.begin * l.out;
-      T *const z = array(0), *const sigma = array(1);
-      affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, z,
-             array.panels.right.data());
+      const T* const below = previous(i) + tile.begin * l.in;
+      T *const z = products_.place(i, l, tile, below, array(0)), *const sigma = array(1);
+      const Values now{l.V + first, l.Lambda + first, l.V_old + first};
+      affine(l, tile.size, packed_.data(), below, z, array.panels.right.data());
       l.activation->value(tile.size * l.out, z, sigma);
-      account(i, true, chunk, tile, z, sigma, {l.V + first, l.Lambda + first, l.V_old + first},
-              sums, array);
+      account(i, tile, sigma, now, array(5), sums);
+      account_distance(i, chunk, tile, z, sigma, now, sums, array);
     });
     measurement_[i].regularizer = l.regularizer->value(l.out, l.in, l.W);
     take(i, tally, true);
@@ -491,7 +522,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   std::vector<Buffer<T>> steps_;  // of (W_i, b_i), by layer
   Buffer<T> carry_;               // a sample every width_
   Index width_ = 0;
-  std::vector<double> h_;  // of this sweep, by layer
+  ProductCache<T> products_;  // Z_i
+  std::vector<double> h_;     // of this sweep, by layer
   std::vector<Measurement> measurement_;
   double loss_value_ = 0;
   Report report_;

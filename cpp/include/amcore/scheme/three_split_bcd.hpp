@@ -16,7 +16,8 @@
 //
 // Flops of a sweep per layer, square with width d and n samples: W_{i+1}S 2, K(·) 2, P_{i+1} 2, the
 // sums for W_i 2 + 1: 9 n d² (11 if P is not kept; the first layer, whose Gram matrix is constant,
-// 4). A measurement adds 2 for the gradient of the weights and 1 for the decrease of V_i.
+// 4). A measurement adds 2 for the gradient of the weights and, where steps are short, 1 for the
+// decrease of V_i.
 //
 // The state is all there is between two sweeps: nothing is kept that would outlast a change of its
 // arrays, except the Gram matrix of the input.
@@ -37,6 +38,7 @@ struct ThreeSplitSum {
     regularizer_v,
     fit_here,
     fit_above,
+    linear_here,  // with the old W_i and V_{i−1}, if measured
     linear_above,
     distance_u_above,
     distance_v_here,
@@ -84,7 +86,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     for (std::size_t i = N; i-- > 0;) {
       clock_.time(Phase::factor, [&] { prepare_pass(i); });
       clock_.time(Phase::pass, [&] { update_pass(i, measure); });
-      clock_.time(Phase::weight, [&] { weight_update(i); });
+      clock_.time(Phase::weight, [&] { weight_update(i, measure); });
     }
     clock_.time(Phase::factor, [&] {
       pack_weights(0);
@@ -118,6 +120,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     double distance_w = 0, distance_u = 0, distance_v = 0;  // squared
     double step_w = 0, step_u = 0, step_v = 0;              // squared
     double decrease = 0;
+    double old_linear = 0;  // the linear part before V_{i−1} moves, if measured
+    bool long_step = false;
   };
   struct Phase {
     enum : std::size_t { pass, factor, weight, count };
@@ -166,7 +170,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     Base::begin_weight_sums(i);
     if (!top && measure) {
       Base::begin_gradient_sums(i + 1);
-      step_gram_.begin(layers_[i].out, threads_);
+      if (!measurement_[i + 1].long_step) step_gram_.begin(layers_[i].out, threads_);
     }
     const Tally tally = pass(
         i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& workspace) -> const char* {
@@ -177,6 +181,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     Measurement& m = measurement_[i];
     m.regularizer_v = tally[Sum::regularizer_v];
     m.fit += tally[Sum::fit_here];
+    m.old_linear = tally[Sum::linear_here];
     m.distance_v += tally[Sum::distance_v_here];
     m.step_v = tally[Sum::step_v];
     m.step_u = tally[Sum::step_u];
@@ -196,18 +201,24 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     m.distance_v += tally[Sum::distance_v_above];
     if (!measure) return;
     m.distance_w = weight_distance(above, options_.rho[above]);
+    double& decrease = measurement_[above - 1].decrease;
+    if (m.long_step) {
+      decrease += m.old_linear - m.linear;
+      return;
+    }
     const Layer<T>& l = layers_[above];
     step_gram_.reduce(threads_, reducer_);
-    measurement_[above - 1].decrease +=
-        options_.rho[above] / 2 *
-        step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
+    decrease += options_.rho[above] / 2 *
+                step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
   }
 
   // The steps of a pass on one tile. Each returns the block whose values are not finite, before
   // they are written, else null. What they hand on, in arrays of the tile:
   struct Handed {
     T *v, *sigma;  // the new V_i;  σ(U_i) before U_i moves, if measured
-    T* gradient;   // of the smooth terms at an inexact V_i, before U_i moves
+    // S of a hidden layer where it is asked for again; then the gradient of the smooth terms at an
+    // inexact V_i, before U_i moves.
+    T* gradient;
     explicit Handed(const Workspace& array) : v(array(0)), sigma(array(1)), gradient(array(2)) {}
   };
 
@@ -270,8 +281,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const double pull = this->pull(i), ridge = ridge_v(here);
     const T* const V = here.V + tile.begin * here.out;
     const T* const u_above = above.U + tile.begin * above.out;
-    T *const v = handed.v, *const s = inexact ? handed.gradient : v, *const residual = array(3),
-             *const step = array(5), *const fit = array(6),
+    const bool by_difference = measure && (inexact || measurement_[i + 1].long_step);
+    T *const v = handed.v, *const s = inexact || by_difference ? handed.gradient : v;
+    T *const residual = array(3), *const step = array(5), *const fit = array(6),
              *const panels = array.panels.right.data();
 
     const T into_above = static_cast<T>(gamma_above / pull);
@@ -299,6 +311,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       std::copy_n(V, t * here.out, v);
       hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, steps_[array.thread]);
     } else {
+      if (s != v) std::copy_n(s, t * here.out, v);
       hidden_.update(t, residual, v, panels);
     }
     if (!all_finite(t * here.out, v)) return "V";
@@ -318,17 +331,19 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         for (Index k = at; k < at + size; ++k) step[k] = v[k] - V[k];
         const double squared = sum_of_squares(size, step + at);
         tally[Sum::step_v] += squared;
-        tally[Sum::decrease_v] += inexact ? hidden_decrease(size, pull, s + at, V + at, v + at)
-                                          : (pull + ridge) / 2 * squared;
+        tally[Sum::decrease_v] += by_difference
+                                      ? hidden_decrease(size, pull + ridge, s + at, V + at, v + at)
+                                      : (pull + ridge) / 2 * squared;
       });
       gradient_sums_.add(chunk, t, residual, v, array.panels);
-      step_gram_.add(chunk, t, step, array.panels);
+      if (!measurement_[i + 1].long_step) step_gram_.add(chunk, t, step, array.panels);
       if (inexact) {
         T* const pulled = array(7);
         hidden_.apply_transposed(t, residual, pulled, panels);
-        tally[Sum::decrease_v] += rho * sum(t * here.out, [&](Index k) {
-                                    return static_cast<double>(pulled[k]) * step[k];
-                                  });
+        if (!measurement_[i + 1].long_step)
+          tally[Sum::decrease_v] += rho * sum(t * here.out, [&](Index k) {
+                                      return static_cast<double>(pulled[k]) * step[k];
+                                    });
         for (Index k = 0; k < t * here.out; ++k)
           s[k] = static_cast<T>(pull * (v[k] - s[k]) - rho * pulled[k]);
       }
@@ -406,6 +421,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         tally[Sum::decrease_u] += moved.decrease;
       }
       for (Index k = 0; k < size; ++k) residual[at + k] = u[k] - p[at + k];
+      if (measure) tally[Sum::linear_here] += rho / 2 * sum_of_squares(size, residual + at);
       std::copy_n(u, size, U);
       if (!late) {
         here.activation->value(size, u, z);
@@ -467,14 +483,23 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
            });
   }
 
-  void weight_update(std::size_t i) {
+  // How much V_{i−1} falls holds ‖W_i ΔV_{i−1}‖², or the fall of the linear part, which is a
+  // difference of nearly equal sums where steps are short and costs no product. It is taken where
+  // its rounding, relative to these sums, is far below what (W_i, b_i) fell by.
+  void weight_update(std::size_t i, bool measure) {
     const Layer<T>& l = layers_[i];
+    Measurement& m = measurement_[i];
+    const double old_regularizer = measure ? l.regularizer->value(l.out, l.in, l.W) : 0;
     const BlockStep moved =
         Base::update_weights(i, options_.rho[i], options_.alpha, options_.inner);
-    Measurement& m = measurement_[i];
     m.step_w = moved.squared_step;
     m.decrease += moved.decrease;
     m.regularizer_w = l.regularizer->value(l.out, l.in, l.W);
+    if (!measure) return;
+    constexpr double far = 1e-3;
+    const double fall = moved.decrease - (old_regularizer - m.regularizer_w);
+    m.long_step = std::min(fall, moved.decrease) > far * (m.old_linear + old_regularizer);
+    m.old_linear -= fall;
   }
 
   // The residual of layer 1, final since W_1 is.
