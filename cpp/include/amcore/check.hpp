@@ -1,6 +1,7 @@
 // Checks and exact sums over contiguous arrays.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -28,6 +29,18 @@ template <class Term> double sum(Index n, Term&& term) {
     for (Index l = 0; l < lanes; ++l) lane[l] += static_cast<double>(term(i + l));
   for (; i < n; ++i) lane[i % lanes] += static_cast<double>(term(i));
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// max(0, max term(i)), in lanes too; what is not a number does not count.
+template <class Term> double greatest(Index n, Term&& term) {
+  constexpr Index lanes = 8;
+  double lane[lanes] = {};
+  const auto take = [&](Index l, double x) { lane[l] = x > lane[l] ? x : lane[l]; };
+  Index i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (Index l = 0; l < lanes; ++l) take(l, static_cast<double>(term(i + l)));
+  for (; i < n; ++i) take(i % lanes, static_cast<double>(term(i)));
+  return *std::max_element(lane, lane + lanes);
 }
 
 inline double square(double x) { return x * x; }

@@ -26,40 +26,28 @@ template <class T> void majorized_target(Index n, const Activation<T>& activatio
   for (Index i = 0; i < n; ++i) out[i] = z[i] - share * (value[i] - t[i]) * slope[i];
 }
 
-// body(i, ½(σ(z) − t)² + E step + h/2 step² − ½(σ(z + step) − t)²) for every entry, what the model
-// is above the truth after a step, not negative where h majorises; `value` and `slope` at z. With
-// Δ = σ(z + step) − σ(z) that is
+// For every entry i
+//   ½(σ(z) − t)² + E step + h/2 step² − ½(σ(z + step) − t)²,
+// what the model is above the truth after a step, not negative where h majorises; `value` and
+// `slope` at z. With Δ = σ(z + step) − σ(z) that is
 //   h/2 step² − ½Δ² − (σ(z) − t)(Δ − σ'(z) step),
 // where both terms of the last difference take the step as rounded into z + step, so that their
 // error is one relative to the step. moved ← z + step; change: scratch.
-template <class T, class Body> void majorized_gaps(Index n, const Activation<T>& activation,
-                                                   const T* z, const T* value, const T* slope,
-                                                   const T* t, const T* step, double h, T* moved,
-                                                   T* change, Body&& body) {
+template <class T> auto majorized_gaps(Index n, const Activation<T>& activation, const T* z,
+                                       const T* value, const T* slope, const T* t, const T* step,
+                                       double h, T* moved, T* change) {
   for (Index i = 0; i < n; ++i) moved[i] = z[i] + step[i];
   activation.difference(n, moved, z, change);
-  for (Index i = 0; i < n; ++i) {
+  return [=](Index i) {
     const double s = step[i], d = change[i];
     const double bend = d - static_cast<double>(slope[i]) * (moved[i] - z[i]);
-    body(i, h / 2 * s * s - d * d / 2 - (static_cast<double>(value[i]) - t[i]) * bend);
-  }
-}
-
-// Their sum.
-template <class T> double majorized_gap(Index n, const Activation<T>& activation, const T* z,
-                                        const T* value, const T* slope, const T* t, const T* step,
-                                        double h, T* moved, T* change) {
-  double total = 0;
-  majorized_gaps(n, activation, z, value, slope, t, step, h, moved, change,
-                 [&](Index, double gap) { total += gap; });
-  return total;
+    return h / 2 * s * s - d * d / 2 - (static_cast<double>(value[i]) - t[i]) * bend;
+  };
 }
 
 // max |t − center|
 template <class T> double distance_from(Index n, const T* t, double center) {
-  double most = 0;
-  for (Index i = 0; i < n; ++i) most = std::max(most, std::abs(static_cast<double>(t[i]) - center));
-  return most;
+  return greatest(n, [=](Index i) { return std::abs(static_cast<double>(t[i]) - center); });
 }
 
 }  // namespace amcore

@@ -304,8 +304,9 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
                                 beta_above * h / 2 * sum_of_squares(size_above, change);
         if (!above.activation->is_identity()) {  // else the model is the truth
           tally[Sum::decrease] +=
-              beta_above * majorized_gap(size_above, *above.activation, z_above, value, slope,
-                                         target, change, h, moved, scratch);
+              beta_above *
+              sum(size_above, majorized_gaps(size_above, *above.activation, z_above, value, slope,
+                                             target, change, h, moved, scratch));
           tally[Sum::gap] += weight_gap(i + 1, t, packed_step_.data(), V, target, z_above, array);
         }
       }
@@ -342,7 +343,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     for (Index k = 0; k < size; ++k) z[k] -= step[k];
     l.activation->value(size, z, value);
     l.activation->derivative(size, z, Side::right, slope);
-    return majorized_gap(size, *l.activation, z, value, slope, target, step, h_[i], moved, change);
+    return sum(size, majorized_gaps(size, *l.activation, z, value, slope, target, step, h_[i],
+                                    moved, change));
   }
 
   // The sums of a slice of layer i for the objective, from its values after the sweep and sigma =

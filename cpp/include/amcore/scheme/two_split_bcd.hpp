@@ -194,9 +194,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       for (Index k = 0; k < size; ++k) r[k] = v[k] - r[k];
     } else {
       const T* const z = product(i, tile.begin);
-      l.activation->value(size, z, r);
-      l.activation->derivative(size, z, Side::right, slope);
-      for (Index k = 0; k < size; ++k) r[k] = (v[k] - r[k]) * slope[k];
+      for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
+        const Index count = slice.size * l.out;
+        l.activation->value(count, z + at, r + at);
+        l.activation->derivative(count, z + at, Side::right, slope);
+        for (Index k = 0; k < count; ++k) r[at + k] = (v[at + k] - r[at + k]) * slope[k];
+      });
     }
     sums_.add(chunk, tile.size, r, below, array.panels);
   }
@@ -257,7 +260,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const bool exact = is_exact(i + 1);
     const double pull = options_.gamma[i] + options_.alpha, gamma_above = options_.gamma[i + 1];
     Progress* const progress = state_of_.data() + tile.begin;
-    T *const V = here.V + tile.begin * here.out, *const s = array(0), *const v = array(1);
+    T *const V = here.V + tile.begin * here.out, *const s = array(0);
     const T* const v_above = above.V + tile.begin * above.out;
     T* const z_above = exact ? nullptr : product(i + 1, tile.begin);
     T* const first =
@@ -274,30 +277,41 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const T share = static_cast<T>(options_.alpha / pull);
     for (Index k = 0; k < tile.size * here.out; ++k) s[k] += share * (start[k] - s[k]);
 
-    // The samples to move, close together.
-    Index t = 0;
-    T *const from = array(2), *const z = array(3), *const goal = array(4);
-    for (Index j = 0; j < tile.size; ++j) {
-      if (level > 0 && progress[j] != Progress::unsettled) continue;
-      if (t < j) std::copy_n(s + j * here.out, here.out, s + t * here.out);
-      std::copy_n(V + j * here.out, here.out, from + t * here.out);
-      std::copy_n(v_above + j * above.out, above.out, goal + t * above.out);
-      if (!exact) std::copy_n(z_above + j * above.out, above.out, z + t * above.out);
-      ++t;
+    // The samples to move, close together. An array is read before the sample is written.
+    Index t = tile.size;
+    const T *from = V, *z = z_above, *goal = v_above;
+    if (level > 0) {
+      t = 0;
+      T *const some_from = array(2), *const some_z = array(3), *const some_goal = array(4);
+      for (Index j = 0; j < tile.size; ++j) {
+        if (progress[j] != Progress::unsettled) continue;
+        if (t < j) std::copy_n(s + j * here.out, here.out, s + t * here.out);
+        std::copy_n(V + j * here.out, here.out, some_from + t * here.out);
+        std::copy_n(v_above + j * above.out, above.out, some_goal + t * above.out);
+        if (!exact) std::copy_n(z_above + j * above.out, above.out, some_z + t * above.out);
+        ++t;
+      }
+      from = some_from;
+      z = some_z;
+      goal = some_goal;
     }
     const Index size = t * here.out, size_above = t * above.out;
     T *const value = array(5), *const slope = array(6), *const residual = array(7);
-    const auto fill_residual = [&] {
-      if (exact)
-        std::copy_n(goal, size_above, residual);
-      else
-        majorized_target(size_above, *above.activation, z, goal, h, value, slope, residual);
-      if (above.b)
-        for (Index j = 0; j < t; ++j)
-          for (Index k = 0; k < above.out; ++k) residual[j * above.out + k] -= above.b[k];
+    const auto fill_residual = [&] {  // the target of W_{i+1} V_i
+      for_each_slice<T>(Tile{0, t}, above.out, [&](Tile slice, Index at) {
+        const Index count = slice.size * above.out;
+        if (exact)
+          std::copy_n(goal + at, count, residual + at);
+        else
+          majorized_target(count, *above.activation, z + at, goal + at, h, value + at, slope + at,
+                           residual + at);
+        if (above.b)
+          for (Index j = 0; j < slice.size; ++j, at += above.out)
+            for (Index k = 0; k < above.out; ++k) residual[at + k] -= above.b[k];
+      });
     };
     fill_residual();
-    std::copy_n(s, size, v);
+    T* const v = s;  // in the place of S
     hidden_.update(t, residual, v, array.panels.right.data());
     if (!all_finite(size, v)) return "V";
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
@@ -314,8 +328,9 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       double gain = model;
       if (!exact)
         gain +=
-            gamma_above * majorized_gap(above.out, *above.activation, z + b, value + b, slope + b,
-                                        goal + b, change + b, h, moved + b, difference + b);
+            gamma_above *
+            sum(above.out, majorized_gaps(above.out, *above.activation, z + b, value + b, slope + b,
+                                          goal + b, change + b, h, moved + b, difference + b));
       ++g;
       if (!accepted(gain, model)) {
         progress[j] = Progress::unsettled;
@@ -348,12 +363,9 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   void finish_tile(std::size_t i, Index chunk, Tile tile, Tally& sums, const Workspace& array) {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
     if (!is_exact(i + 1)) {
-      const Index size = tile.size * above.out;
-      const T* const v_above = above.V + tile.begin * above.out;
-      T* const fit = array(0);
-      above.activation->value(size, product(i + 1, tile.begin), fit);
-      for (Index k = 0; k < size; ++k) fit[k] = v_above[k] - fit[k];
-      sums[Sum::fit_above] += options_.gamma[i + 1] / 2 * sum_of_squares(size, fit);
+      for_each_slice<T>(tile, above.out, [&](Tile slice, Index) {
+        sums[Sum::fit_above] += options_.gamma[i + 1] / 2 * squared_fit(i + 1, slice, array(0));
+      });
       if (options_.inner_iters > 1) {
         const Index from = tile.begin * here.out;
         const double squared = sum(tile.size * here.out, [&](Index k) {
@@ -364,6 +376,16 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       }
     }
     add_weight_sums(i, chunk, tile, array);
+  }
+
+  // ‖V_i − σ(Z_i)‖² of a slice; fit: scratch.
+  double squared_fit(std::size_t i, Tile slice, T* fit) const {
+    const Layer<T>& l = layers_[i];
+    const Index size = slice.size * l.out;
+    const T* const v = l.V + slice.begin * l.out;
+    l.activation->value(size, product(i, slice.begin), fit);
+    for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
+    return sum_of_squares(size, fit);
   }
 
   // Of the tiles of which not all samples settled at once.
@@ -474,25 +496,26 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       const T* const v = l.V + tile.begin * l.out;
       const T* const z = product(i, tile.begin);
       T* const next = products_[(i + 1) % 2].data() + tile.begin * l.out;
-      T *const dz = array(0), *const value = array(1), *const slope = array(2),
-               *const moved = array(3), *const difference = array(4);
+      T* const dz = array(0);
       affine(change, t, packed_.data(), previous(i) + tile.begin * l.in, dz,
              array.panels.right.data());
-      l.activation->value(t * l.out, z, value);
-      l.activation->derivative(t * l.out, z, Side::right, slope);
-      double* const totals = row_sums_.data() + chunk * 3 * l.out;
-      for (Index j = 0; j < t; ++j) {
-        const Index at = j * l.out;
-        majorized_gaps(l.out, *l.activation, z + at, value + at, slope + at, v + at, dz + at, h,
-                       moved + at, difference + at, [&](Index k, double gap) {
-                         const double d = dz[at + k];
-                         totals[3 * k] += d * d;
-                         totals[3 * k + 1] +=
-                             (static_cast<double>(value[at + k]) - v[at + k]) * slope[at + k] * d;
-                         totals[3 * k + 2] += gap;
-                       });
-      }
-      std::copy_n(moved, t * l.out, next);
+      double* const squares = row_sums_.data() + chunk * 3 * l.out;
+      double *const slopes = squares + l.out, *const above = slopes + l.out;
+      for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
+        const Index count = slice.size * l.out;
+        T *const value = array(1), *const slope = array(2);
+        l.activation->value(count, z + at, value);
+        l.activation->derivative(count, z + at, Side::right, slope);
+        const auto gap = majorized_gaps(count, *l.activation, z + at, value, slope, v + at, dz + at,
+                                        h, next + at, array(3));
+        for (Index j = 0; j < count; j += l.out)
+          for (Index k = 0; k < l.out; ++k) {
+            const double d = dz[at + j + k];
+            squares[k] += d * d;
+            slopes[k] += (static_cast<double>(value[j + k]) - v[at + j + k]) * slope[j + k] * d;
+            above[k] += gap(j + k);
+          }
+      });
     });
     for (Index chunk = 1; chunk < plan_.chunks(); ++chunk)
       for (Index k = 0; k < 3 * l.out; ++k)
@@ -510,8 +533,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     for (Index q = 0; q < l.out; ++q) {
       const T *const now = l.W + q * l.in, *const before = old_.data() + q * l.in,
                      *const from = anchor_.data() + q * l.in;
-      const double* const totals = row_sums_.data() + 3 * q;
-      const double half = gamma * h_ / 2 * totals[0], gap = gamma * totals[2];
+      const double* const totals = row_sums_.data() + q;  // as in checking_pass
+      const double half = gamma * h_ / 2 * totals[0], gap = gamma * totals[2 * l.out];
       const auto squared = [](double a, double b) { return square(a - b); };
       const auto pulled = [](double a, double b, double c) {
         return (a - b) * ((a - c) + (b - c));
@@ -526,7 +549,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       } else {
         double pull = sum(l.in, [&](Index k) { return pulled(now[k], before[k], from[k]); });
         if (l.b) pull += pulled(l.b[q], old_.data()[size + q], anchor_.data()[size + q]);
-        const double linear = gamma * totals[1];
+        const double linear = gamma * totals[l.out];
         double rise = coupled ? 0 : r.difference(1, l.in, now, before);
         if (coupled && q == 0) rise = r.difference(l.out, l.in, l.W, old_.data());
         gain = -(linear + half + rise + alpha / 2 * pull);
@@ -567,16 +590,20 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const Layer<T>& l = layers_[0];
     if (is_exact(0)) pack_weights(0);
     const Tally tally = pass(0, [&](Index, Tile tile, Tally& sums, const Workspace& array) {
+      const double half = options_.gamma[0] / 2;
+      if (!is_exact(0)) {
+        for_each_slice<T>(tile, l.out, [&](Tile slice, Index) {
+          sums[Sum::fit_here] += half * squared_fit(0, slice, array(0));
+        });
+        return;
+      }
       const Index size = tile.size * l.out;
       const T* const v = l.V + tile.begin * l.out;
       T* const fit = array(0);
-      if (is_exact(0))
-        affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit,
-               array.panels.right.data());
-      else
-        l.activation->value(size, product(0, tile.begin), fit);
+      affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit,
+             array.panels.right.data());
       for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
-      sums[Sum::fit_here] += options_.gamma[0] / 2 * sum_of_squares(size, fit);
+      sums[Sum::fit_here] += half * sum_of_squares(size, fit);
     });
     measurement_[0].fit = tally[Sum::fit_here];
   }
