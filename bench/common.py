@@ -110,12 +110,13 @@ def child(script: str, task: dict[str, Any], threads: int, **environment: str) -
     """What `answer` of the script makes of the task, in a process of its own."""
     done = subprocess.run(
         [sys.executable, script, "--task", json.dumps(task)],
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         env=os.environ | thread_limits(threads) | environment,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{Path(script).name}: {task} ended with status {done.returncode}")
+        last = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise RuntimeError(f"{Path(script).name} failed, {task}: {last}")
     return json.loads(done.stdout)
 
 
