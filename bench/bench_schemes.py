@@ -8,34 +8,30 @@ schemes take turns: a sweep that is not measured, objective included, one with d
 norms, and the machine's peak beside them.
 
 Flops of a sweep over n samples, in units of n d e for a layer with d inputs and e outputs (square:
-d = e), symmetric products at half. "Needed" is what the formulas need with fused passes and nothing
-kept from one sweep to the next but the state, all with d e for d² or e²; layer 1 has no hidden
-block below it and a constant Gram matrix. P = W V is with the old weights:
+d = e), symmetric products at half. "Needed" is what the formulas need with fused passes, where the
+products P = W V that a sweep ends with may be kept for the next. Layer 1 has no hidden block below
+it and a constant Gram matrix; N is the output layer, with the identity:
 
-                  layer 1   2 … N − 1   layer N
-    three-split      4          9          9      W s 2, correction of V 2, P 2, U Vᵀ 2, V Vᵀ 1
-    two-split        6         13          9      P 2, step of V and W V after it 6, E Vᵀ 2, V Vᵀ 1,
-                                                  ΔW V, which tells whether W's step counts, 2
-    admm             6         13          9      P 2, E Vᵀ 2, V Vᵀ 1; W V with the new W 2,
-                                                  step of V and W V after it 6
-    mdlam            6         13         13      E 2, W D 2, Wᵀ(E − W D) 2, W ΔV 2, E Vᵀ 2, V Vᵀ 1,
-                                                  W V with the new W 2
+                  layer 1   2 … N − 1   N
+    three-split      4          9       9    W S 2, correction of V 2, P 2, R Vᵀ 2, V Vᵀ 1
+    two-split        4         11       9    step of V 4, W ΔV 2, E Vᵀ 2, V Vᵀ 1, and ΔW V 2, which
+                                             tells whether the step of W counts (not at N)
+    admm             4         11       9    E Vᵀ 2, V Vᵀ 1; with the new W: W V 2, step of V 4,
+                                             P 2 (at N the step of V needs no W V)
+    mdlam            4         11      11    W D 2, Wᵀ(E − W D) 2, W ΔV 2, R Vᵀ 2, V Vᵀ 1; with the
+                                             new W: P 2
 
-A skip connection costs no product. "Performed" is what the compiled passes do, where the hidden
-block h is, in the smaller of two forms, 4 n d e + 2 n e min(d, e):
+A skip connection costs no product. "Performed" is what the compiled passes do, with d² for V Vᵀ:
 
-                  layer 1   2 … N − 1 (square)      layer N
-    three-split      6      h + P 2 + sums 3 = 11     11     layer 1: P 2, R Xᵀ 2, last residual 2
-    two-split        6      h + P 2 + W ΔV 2 +        15     layer N, whose σ is the identity:
-                            sums 3 + ΔW V 2 = 15             P again 2 in place of ΔW V
-    admm             6      h + W V twice on the      15
-                            way to V 4 + P 2 + sums 3 = 15
-    mdlam            6      13 as needed              13
+    three-split      4          9       9    P is kept
+    two-split        6         13      15    P once more; at N a third time, and W ΔV twice
+    admm             6         13      13    P once more; at N also W V
+    mdlam            6         13      13    P once more
 
-These are the least: in two-split every sample of V and row of W whose step is rejected takes
-another, and in mdlam 4 more a sample (relu's kinks do that; both show in the ratio). Neither counts
-what does not grow with n, the small systems in float64: `phases` shows their time as factor and
-weight. Elementwise work counts nowhere.
+Neither counts more than one try of a step: in two-split every sample of V and row of W whose step
+is rejected takes another one, as relu's kinks have it, in mdlam a rejected sample 4 more. Neither
+counts what does not grow with n, the small systems in float64 (`phases` shows the time they take,
+as factor and weight), nor any work entry by entry.
 """
 
 from __future__ import annotations
@@ -63,8 +59,14 @@ CASES: dict[str, Setting] = {
 }
 NEEDED = {  # layer 1, the layers between, layer N; of n d e
     "ThreeSplitBCD": (4, 9, 9),
-    "TwoSplitBCD": (6, 13, 9),
-    "ADMM": (6, 13, 9),
+    "TwoSplitBCD": (4, 11, 9),
+    "ADMM": (4, 11, 9),
+    "MDLAM": (4, 11, 11),
+}
+PERFORMED = {
+    "ThreeSplitBCD": (4, 9, 9),
+    "TwoSplitBCD": (6, 13, 15),
+    "ADMM": (6, 13, 13),
     "MDLAM": (6, 13, 13),
 }
 CHECKED_SWEEPS = 3
@@ -77,27 +79,20 @@ TARGET = 1.5
 
 def needed_flops(scheme: str, widths: list[int], n: int) -> float:
     """As listed above; `scheme`: name of its class."""
-    first, between, last = NEEDED[scheme]
-    layers = list(pairwise(widths))
-    counts = [first, *[between] * (len(layers) - 2), last][: len(layers)]
-    return sum(float(k) * n * d * e for k, (d, e) in zip(counts, layers, strict=True))
+    return sum(float(n) * k * d * e for k, d, e in by_layer(NEEDED[scheme], widths))
 
 
 def performed_flops(scheme: str, widths: list[int], n: int) -> float:
-    """As listed above."""
-    total = 0.0
-    for i, (d, e) in enumerate(pairwise(widths)):
-        sums = 2.0 * d * e + d * d  # of R Vᵀ and V Vᵀ
-        hidden = 4.0 * d * e + 2.0 * e * min(d, e)
-        if i == 0:
-            total += 6.0 * d * e
-        elif scheme == "ThreeSplitBCD":
-            total += hidden + 2.0 * d * e + sums
-        elif scheme == "MDLAM":
-            total += 10.0 * d * e + sums
-        else:
-            total += hidden + 6.0 * d * e + sums
-    return n * total
+    first, *others = by_layer(PERFORMED[scheme], widths)
+    k, d, e = first
+    return float(n) * (k * d * e + sum((k - 1) * d * e + d * d for k, d, e in others))
+
+
+def by_layer(counts: tuple[int, int, int], widths: list[int]) -> list[tuple[int, int, int]]:
+    first, between, last = counts
+    layers = list(pairwise(widths))
+    every = [first, *[between] * (len(layers) - 2), last]
+    return [(k, d, e) for k, (d, e) in zip(every, layers, strict=True)]
 
 
 def problem(setting: Setting, widths: list[int], X: Array, labels: Array) -> amcore.Problem:
