@@ -36,14 +36,16 @@ from common import (
 
 # Chosen by --trial: each of the candidates below trained on the first 50000 training samples of
 # MNIST for as many sweeps or epochs as TRIAL says, and the most accurate on the last 10000 was
-# taken, for Fashion-MNIST as well. The test samples were not looked at.
+# taken, for Fashion-MNIST as well. The test samples were not looked at. Of what was tried beyond
+# them (γ from 0.01 to 10, β to 10, ρ from 0.001, ε to 1, ridges from 0.001 to 1000, not in every
+# combination) nothing was better.
 SETTINGS: dict[str, dict[str, float]] = {
-    "three-split": {"gamma": 0.1, "ridge": 10.0},
-    "resnet": {"gamma": 0.1, "ridge": 10.0},
-    "two-split": {"gamma": 0.1, "ridge": 10.0},
+    "three-split": {"gamma": 1.0, "ridge": 100.0},
+    "resnet": {"gamma": 1.0, "ridge": 100.0},
+    "two-split": {"gamma": 1.0, "ridge": 100.0},
     "admm": {"beta": 1.0, "ridge": 1.0},
-    "mdlam": {"rho": 0.1, "epsilon": 0.01, "ridge": 1.0},
-    "scikit-learn": {"rate": 1e-3, "batch": 200},
+    "mdlam": {"rho": 0.1, "epsilon": 0.01, "ridge": 100.0},
+    "scikit-learn": {"rate": 3e-3, "batch": 200},
     "torch": {"rate": 1e-3, "batch": 128},
 }
 CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
@@ -51,7 +53,7 @@ CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
     "resnet": {"gamma": (0.1, 1.0), "ridge": (1.0, 10.0, 100.0)},
     "two-split": {"gamma": (0.1, 1.0), "ridge": (1.0, 10.0, 100.0)},
     "admm": {"beta": (0.1, 1.0), "ridge": (1.0, 10.0)},
-    "mdlam": {"rho": (0.1, 1.0, 10.0), "epsilon": (0.01,), "ridge": (1.0,)},
+    "mdlam": {"rho": (0.1,), "epsilon": (0.01,), "ridge": (1.0, 10.0, 100.0)},
     "scikit-learn": {"rate": (1e-3, 3e-3), "batch": (200, 1000)},
     "torch": {"rate": (1e-3, 3e-3), "batch": (128, 512)},
 }
@@ -146,7 +148,7 @@ def train(
     steps = first_order.get(method, scheme_steps)(
         X[:samples], y[:samples], hidden, threads, method, **settings
     )
-    history = []
+    history: list[tuple[float, float, float]] = []
     spent = 0.0
     while spent < seconds and len(history) < most:
         start = perf_counter()

@@ -19,16 +19,18 @@ Everything is checked first, then timed in turns, in processes of its own:
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from bench_schemes import performed_flops
@@ -57,7 +59,9 @@ WEIGHTS = (0.5, 1.0, 2.0, 6.0, 16.0)  # of an activation's prox
 TARGET = 10  # prox of sigmoid and tanh over relu's
 AGREE = {"float32": 1e-4, "float64": 1e-9}
 LEVELS_AGREE = {"float32": 1e-3, "float64": 1e-9}  # the objectives after a few sweeps
-PARTS = ("kernels", "blocks", "levels")
+
+
+Kind = TypeVar("Kind", bound=Operator)
 
 
 # Kernels.
@@ -77,7 +81,9 @@ def relative_gap(a: Array, b: Array) -> float:
     return float(np.max(np.abs(a - b) / (1 + np.abs(b)), initial=0))
 
 
-def prox_gap(sigma: Operator, v: Array, z: Array, weight: float) -> Callable[[Array, Array], float]:
+def prox_gap(
+    sigma: Activation, v: Array, z: Array, weight: float
+) -> Callable[[Array, Array], float]:
     """Of the objectives, since there may be several minimisers."""
 
     def objective(u: Array) -> Array:
@@ -88,110 +94,98 @@ def prox_gap(sigma: Operator, v: Array, z: Array, weight: float) -> Callable[[Ar
     return lambda a, b: relative_gap(objective(a), objective(b))
 
 
-def operators(kind: type[Operator]) -> Iterator[Operator]:
+def operators(kind: type[Kind]) -> Iterator[Kind]:
     """All of a family, with their default parameters."""
     return (resolve(kind, stem, kind.family) for stem in stems(kind.family))
 
 
-def kernels(dtype: str, size: int, only_prox: bool = False) -> Iterator[Kernel]:
+def kernels(
+    dtype: str, size: int, weights: Sequence[float] = WEIGHTS, only_prox: bool = False
+) -> Iterator[Kernel]:
     generator = np.random.default_rng(0)
     v, z = (generator.standard_normal(size).astype(dtype) for _ in range(2))
     z *= 2
     out = np.empty_like(v)
-    for op in operators(Activation):
-        native, plain = op.native, op.reference
+    for sigma in operators(Activation):
+        own, plain = sigma.native, sigma.reference
         if not only_prox:
-            yield Kernel(
-                f"{op.name}.value",
-                lambda f=native: f.value(z, out),
-                lambda f=plain: f.value(z),
-                relative_gap,
-                2,
-                out,
-            )
-            yield Kernel(
-                f"{op.name}.derivative",
-                lambda f=native: f.derivative(z, "left", out),
-                lambda f=plain: f.derivative(z),
-                relative_gap,
-                2,
-                out,
-            )
-        for weight in WEIGHTS:
-            yield Kernel(
-                f"{op.name}.prox({weight:g})",
-                lambda f=native, w=weight: f.prox(v, z, w, out),
-                lambda f=plain, w=weight: f.prox(v, z, w),
-                prox_gap(op, v, z, weight),
-                3,
-                out,
-            )
+            run, reference = partial(own.value, z, out), partial(plain.value, z)
+            yield Kernel(f"{sigma.name}.value", run, reference, relative_gap, 2, out)
+            run, reference = partial(own.derivative, z, "left", out), partial(plain.derivative, z)
+            yield Kernel(f"{sigma.name}.derivative", run, reference, relative_gap, 2, out)
+        for weight in weights:
+            run, reference = partial(own.prox, v, z, weight, out), partial(plain.prox, v, z, weight)
+            gap = prox_gap(sigma, v, z, weight)
+            yield Kernel(f"{sigma.name}.prox({weight:g})", run, reference, gap, 3, out)
     rows = size // 10
     q, q_out = v[: 10 * rows].reshape(rows, 10), out[: 10 * rows].reshape(rows, 10)
-    labels = generator.integers(0, 10, rows)
-    one_hot = np.zeros_like(q)
-    one_hot[np.arange(rows), labels] = 1
+    one_hot = np.eye(10, dtype=dtype)[generator.integers(0, 10, rows)]
     signs = 2 * one_hot - 1
-    for op in operators(Loss):
-        y = signs if op.targets == "sign" else one_hot
-        yield Kernel(
-            f"{op.name}.prox",
-            lambda f=op.native, y=y: f.prox(q, y, 1.0, q_out),
-            lambda f=op.reference, y=y: f.prox(q, y, 1.0),
-            relative_gap,
-            3,
-            q_out,
-        )
+    for loss in operators(Loss):
+        y = signs if loss.targets == "sign" else one_hot
+        run = partial(loss.native.prox, q, y, 1.0, q_out)
+        reference = partial(loss.reference.prox, q, y, 1.0)
+        yield Kernel(f"{loss.name}.prox", run, reference, relative_gap, 3, q_out)
     x, x_out = v.reshape(-1, 64), out.reshape(-1, 64)
-    for op in operators(Regularizer):
-        yield Kernel(
-            f"{op.name}.prox",
-            lambda f=op.native: f.prox(x, 0.5, x_out),
-            lambda f=op.reference: f.prox(x, 0.5),
-            relative_gap,
-            2,
-            x_out,
-        )
+    for r in operators(Regularizer):
+        run, reference = partial(r.native.prox, x, 0.5, x_out), partial(r.reference.prox, x, 0.5)
+        yield Kernel(f"{r.name}.prox", run, reference, relative_gap, 2, x_out)
 
 
-def seconds_of(run: Callable[[], Any], least: float) -> float:
-    """Of one call, from as many as take `least` seconds together."""
-    calls = 1
-    while True:
+class Timer:
+    """Times so many calls at once as take some `least` seconds together."""
+
+    def __init__(self, run: Callable[[], Any], least: float) -> None:
+        self.run, self.calls = run, 1
+        self.once = self.seconds()
+        if self.once < 10 * least:
+            self.once = min(self.seconds() for _ in range(3))
+        self.calls = max(1, math.ceil(least / max(self.once, 1e-7)))
+
+    def seconds(self) -> float:
+        """Of one call."""
         start = perf_counter()
-        for _ in range(calls):
-            run()
-        spent = perf_counter() - start
-        if spent >= least:
-            return spent / calls
-        calls = max(2 * calls, int(1.2 * calls * least / max(spent, 1e-9)))
+        for _ in range(self.calls):
+            self.run()
+        return (perf_counter() - start) / self.calls
+
+
+def medians(runs: dict[str, Callable[[], Any]], rounds: int, least: float) -> dict[str, float]:
+    """Seconds of each, in turns; what takes a second sits out after two."""
+    timers = {name: Timer(run, least) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds):
+        for name, timer in timers.items():
+            if turn < 2 or timer.once < 1:
+                times[name].append(timer.seconds())
+    return {name: median(values) for name, values in times.items()}
 
 
 def time_kernels(
-    dtype: str, size: int, rounds: int, against_numpy: bool = False, only_prox: bool = False
+    dtype: str, size: int, rounds: int, against_numpy: bool = False, **which: Any
 ) -> dict[str, dict[str, float]]:
     """By kernel: ns an entry and GB/s, and NumPy's ns and how far apart the results are."""
-    all_kernels = list(kernels(dtype, size, only_prox))
-    found: dict[str, dict[str, float]] = {one.name: {} for one in all_kernels}
-    own: dict[str, list[float]] = {one.name: [] for one in all_kernels}
-    plain: dict[str, list[float]] = {one.name: [] for one in all_kernels}
+    every = list(kernels(dtype, size, **which))
+    found: dict[str, dict[str, float]] = {one.name: {} for one in every}
+    runs: dict[str, Callable[[], Any]] = {one.name: one.run for one in every}
     if against_numpy:
-        for one in all_kernels:
+        for one in every:
             one.run()
             found[one.name]["gap"] = one.gap(one.out, one.reference())
-    for _ in range(rounds):
-        for one in all_kernels:
-            own[one.name].append(seconds_of(one.run, 0.005))
-            if against_numpy:
-                plain[one.name].append(seconds_of(one.reference, 0.001))
-    for one in all_kernels:
-        seconds = median(own[one.name])
+        runs |= {f"{one.name} in NumPy": one.reference for one in every}
+    seconds = medians(runs, rounds, 0.005)
+    for one in every:
+        own = seconds[one.name]
         found[one.name] |= {
-            "ns_per_entry": 1e9 * seconds / one.out.size,
-            "gbytes_per_second": one.arrays * one.out.nbytes / seconds / 1e9,
+            "ns_per_entry": 1e9 * own / one.out.size,
+            "gbytes_per_second": one.arrays * one.out.nbytes / own / 1e9,
         }
         if against_numpy:
-            found[one.name]["numpy_ns_per_entry"] = 1e9 * median(plain[one.name]) / one.out.size
+            plain = seconds[f"{one.name} in NumPy"]
+            found[one.name] |= {
+                "numpy_ns_per_entry": 1e9 * plain / one.out.size,
+                "numpy/amcore": plain / own,
+            }
     return found
 
 
@@ -200,44 +194,41 @@ def measure_kernels(given: Any, peak: Peak) -> dict[str, Any]:
     for dtype in given.dtypes:
         bandwidth = peak.bandwidth(1)
         sizes = {"large": given.large, "cached": given.cached, "with_numpy": given.with_numpy}
+        asked: dict[str, dict[str, Any]] = {
+            "large": {"weights": [1]},
+            "cached": {},
+            "with_numpy": {"against_numpy": True},
+        }
+        common = {"part": "kernels", "dtype": dtype, "rounds": given.rounds}
         found = {
-            where: child(
-                __file__,
-                {
-                    "part": "kernels",
-                    "dtype": dtype,
-                    "size": size,
-                    "rounds": given.rounds,
-                    "against_numpy": where == "with_numpy",
-                },
-                1,
-            )
-            for where, size in sizes.items()
+            where: child(__file__, common | {"size": sizes[where]} | more, 1)
+            for where, more in asked.items()
         }
         bandwidth = max(filter(None, (bandwidth, peak.bandwidth(1))), default=None)
         print(
             f"\n{dtype}, one thread, stream {bandwidth or float('nan'):.1f} GB/s\n"
-            f"{'':26}{'large: ns':>10}{'GB/s':>8}{'share':>8}{'cached: ns':>12}"
+            f"{'':26}{'cached: ns':>11}{'large: ns':>11}{'GB/s':>8}{'of stream':>11}"
             f"{'numpy/amcore':>14}{'gap':>10}"
         )
-        for name, large in found["large"].items():
-            large["share_of_stream"] = quotient(large["gbytes_per_second"], bandwidth)
-            beside = found["with_numpy"][name]
-            beside["numpy/amcore"] = beside["numpy_ns_per_entry"] / beside["ns_per_entry"]
+        for name, cached in found["cached"].items():
+            beside, large = found["with_numpy"][name], found["large"].get(name)
             agrees = beside["gap"] is not None and beside["gap"] <= AGREE[dtype]
             result["passed"] = result["passed"] and agrees
+            text = " " * 30
+            if large is not None:
+                share = large["share_of_stream"] = quotient(large["gbytes_per_second"], bandwidth)
+                text = (
+                    f"{large['ns_per_entry']:11.2f}{large['gbytes_per_second']:8.1f}"
+                    f"{share or float('nan'):11.0%}"
+                )
             print(
-                f"{name:26}{large['ns_per_entry']:10.2f}{large['gbytes_per_second']:8.1f}"
-                f"{large['share_of_stream'] or float('nan'):8.0%}"
-                f"{found['cached'][name]['ns_per_entry']:12.3f}"
-                f"{beside['numpy/amcore']:14.1f}{beside['gap'] or 0:10.1e}"
-                f"{'' if agrees else '  THEY DIFFER'}"
+                f"{name:26}{cached['ns_per_entry']:11.3f}{text}{beside['numpy/amcore']:14.1f}"
+                f"{beside['gap'] or 0:10.1e}{'' if agrees else '  THEY DIFFER'}"
             )
-        ratios = {where: prox_ratios(found[where]) for where in ("large", "cached")}
-        for where, table in ratios.items():
-            print(f"\n{dtype}, {where}: prox over relu's at weights {WEIGHTS}")
-            for name, row in table.items():
-                print(f"  {name:14}" + "".join(f"{ratio:8.1f}" for ratio in row.values()))
+        ratios = prox_ratios(found["cached"])
+        print(f"\n{dtype}, cached: prox over relu's at weights {WEIGHTS}")
+        for name, row in ratios.items():
+            print(f"  {name:14}" + "".join(f"{ratio:8.1f}" for ratio in row.values()))
         result[dtype] = {
             "stream_gbytes_per_second": bandwidth,
             "entries": sizes,
@@ -289,7 +280,7 @@ def numpy_hidden_update(
 
 
 def time_blocks(dtype: str, threads: int, n: int, d: int, rounds: int) -> dict[str, Any]:
-    """By block: seconds of both sides, how far apart their results are, flops or entries."""
+    """By block: seconds of amcore and of NumPy, how far apart their results are, entries, flops."""
     blocks = amcore.blocks
     generator = np.random.default_rng(0)
     S, U, V, P = (generator.standard_normal((n, d)).astype(dtype) for _ in range(4))
@@ -305,37 +296,37 @@ def time_blocks(dtype: str, threads: int, n: int, d: int, rounds: int) -> dict[s
 
     sides: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         "ridge_update": (
-            lambda: blocks.ridge_update(
-                U, V, W, b, rho=rho, alpha=alpha, lam=lam, num_threads=threads
+            partial(
+                blocks.ridge_update, U, V, W, b, rho=rho, alpha=alpha, lam=lam, num_threads=threads
             ),
-            lambda: numpy_ridge_update(U, V, W, b, rho, alpha, lam),
+            partial(numpy_ridge_update, U, V, W, b, rho, alpha, lam),
         ),
         "hidden_update": (
-            lambda: blocks.hidden_update(S, U, W, b, gamma=gamma, rho=rho, num_threads=threads),
-            lambda: numpy_hidden_update(S, U, W, b, gamma, rho),
+            partial(blocks.hidden_update, S, U, W, b, gamma=gamma, rho=rho, num_threads=threads),
+            partial(numpy_hidden_update, S, U, W, b, gamma, rho),
         ),
     }
+
+    def numpy_preactivation(name: str) -> Array:
+        sigma = resolve(Activation, name, "activation").reference
+        z = (rho * P[:few] + alpha * U[:few]) / (rho + alpha)
+        return sigma.prox(V[:few], z, (rho + alpha) / gamma)
+
+    def numpy_output(name: str) -> Array:
+        loss = resolve(Loss, name, "loss").reference
+        q = (gamma * S_top + alpha * V_top) / (gamma + alpha)
+        return loss.prox(q, Y, 1 / (gamma + alpha))
+
+    weights: dict[str, Any] = {"gamma": gamma, "alpha": alpha, "num_threads": threads}
     for name in ("relu", "sigmoid"):
-        plain = getattr(amcore.activations, name).reference
         sides[f"preactivation_update {name}"] = (
-            lambda name=name: blocks.preactivation_update(
-                name, V, P, U, gamma=gamma, rho=rho, alpha=alpha, num_threads=threads
-            ),
-            lambda plain=plain: plain.prox(
-                V[:few],
-                (rho * P[:few] + alpha * U[:few]) / (rho + alpha),
-                (rho + alpha) / gamma,
-            ),
+            partial(blocks.preactivation_update, name, V, P, U, rho=rho, **weights),
+            partial(numpy_preactivation, name),
         )
     for name in ("squared", "cross_entropy"):
-        plain = getattr(amcore.losses, name).reference
         sides[f"output_update {name}"] = (
-            lambda name=name: blocks.output_update(
-                name, Y, S_top, V_top, gamma=gamma, alpha=alpha, num_threads=threads
-            ),
-            lambda plain=plain: plain.prox(
-                (gamma * S_top + alpha * V_top) / (gamma + alpha), Y, 1 / (gamma + alpha)
-            ),
+            partial(blocks.output_update, name, Y, S_top, V_top, **weights),
+            partial(numpy_output, name),
         )
     flops = {"ridge_update": (5.0, 3.0), "hidden_update": (6.0, 6.0)}
     result: dict[str, Any] = {}
@@ -343,13 +334,13 @@ def time_blocks(dtype: str, threads: int, n: int, d: int, rounds: int) -> dict[s
         pairs = list(zip(as_tuple(own()), as_tuple(plain()), strict=True))
         gap = max(float(np.linalg.norm(x[: len(y)] - y) / np.linalg.norm(y)) for x, y in pairs)
         sizes = [sum(side[k].size for side in pairs) for k in range(2)]
-        result[name] = {"gap": gap, "amcore": [], "numpy": [], "entries": sizes}
+        result[name] = {"gap": gap, "entries": sizes}
         if name in flops:
             result[name]["gflops"] = [1e-9 * count * n * d * d for count in flops[name]]
-    for _ in range(rounds):
-        for name, (own, plain) in sides.items():
-            result[name]["amcore"].append(seconds_of(own, 0.005))
-            result[name]["numpy"].append(seconds_of(plain, 0.005))
+    runs = {f"{name} {k}": side[k] for name, side in sides.items() for k in range(2)}
+    seconds = medians(runs, rounds, 0.005)
+    for name, one in result.items():
+        one["seconds"] = [seconds[f"{name} {k}"] for k in range(2)]
     return result
 
 
@@ -368,7 +359,7 @@ def measure_blocks(given: Any, peak: Peak) -> dict[str, Any]:
                 f"FMA peak {speed or float('nan'):.0f} GFLOP/s"
             )
             for name, one in found.items():
-                own, plain = median(one["amcore"]), median(one["numpy"])
+                own, plain = one["seconds"]
                 own_size, plain_size = one["entries"]
                 one["numpy/amcore"] = (plain / plain_size) / (own / own_size)
                 agrees = one["gap"] is not None and one["gap"] <= AGREE[dtype]
@@ -504,7 +495,7 @@ def level_prox(levels: list[str], dtype: str, given: Any) -> dict[str, dict[str,
                 by_level = times.setdefault(name, {each: [] for each in levels})
                 by_level[level].append(one["ns_per_entry"])
     print(f"prox in the cache, {dtype}: ns an entry ({', '.join(levels)})")
-    table = {}
+    table: dict[str, dict[str, Any]] = {}
     for name, by_level in times.items():
         typical = {level: median(values) for level, values in by_level.items()}
         best = min(typical.values())
@@ -524,9 +515,10 @@ def build_wheel(project: Path) -> dict[str, Any]:
         done = subprocess.run(command, cwd=project, capture_output=True, text=True)
         seconds = perf_counter() - start
         if done.returncode != 0:
+            print(f"\npip wheel failed: {done.stderr.strip()[-500:]}")
             return {"error": done.stderr.strip()[-500:]}
         (wheel,) = Path(name).glob("*.whl")
-        found = {
+        found: dict[str, Any] = {
             "name": wheel.name,
             "seconds": seconds,
             "bytes": wheel.stat().st_size,
@@ -536,34 +528,41 @@ def build_wheel(project: Path) -> dict[str, Any]:
     return found
 
 
+MEASURES: dict[str, Callable[[Any, Peak], dict[str, Any]]] = {
+    "kernels": measure_kernels,
+    "blocks": measure_blocks,
+    "levels": measure_levels,
+}
+
+
 def work(part: str, **task: Any) -> Any:
-    return {"kernels": time_kernels, "blocks": time_blocks}[part](**task)
+    return time_kernels(**task) if part == "kernels" else time_blocks(**task)
 
 
 def main() -> int:
     parser = options_parser(__doc__)
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="*", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="blocks and sweeps")
-    parser.add_argument("--rounds", type=int, help="default 5, quick 1")
-    parser.add_argument("--large", type=int, help="entries; default 2^24, quick 2^22")
+    parser.add_argument("--rounds", type=int, help="default 7, quick 3")
+    parser.add_argument("--large", type=int, help="entries; default 2^24, quick 2^20")
     parser.add_argument("--cached", type=int, default=1 << 13, help="entries")
-    parser.add_argument("--with-numpy", type=int, default=FEW, help="entries beside NumPy")
+    parser.add_argument("--with-numpy", type=int, help="entries; default 2^14, quick 2^10")
     parser.add_argument("--samples", type=int, help="of the blocks; default 12000, quick 3000")
     parser.add_argument("--level-samples", type=int, help="of the levels' sweep; default 6000")
     parser.add_argument("--width", type=int, default=600)
     parser.add_argument("--wheel", action="store_true", help="build a wheel as well")
     given = parser.parse_args()
-    given.rounds = given.rounds or (1 if given.quick else 5)
-    given.large = given.large or (1 << (22 if given.quick else 24))
+    given.rounds = given.rounds or (3 if given.quick else 7)
+    given.large = given.large or (1 << (20 if given.quick else 24))
+    given.with_numpy = given.with_numpy or (1 << 10 if given.quick else FEW)
     given.samples = given.samples or (3000 if given.quick else 12000)
     given.level_samples = given.level_samples or (1500 if given.quick else 6000)
 
     peak = Peak()
     result = heading("kernels", given, "scipy") | {"agree": AGREE}
     for part in given.parts:
-        measure = {"kernels": measure_kernels, "blocks": measure_blocks, "levels": measure_levels}
-        result[part] = measure[part](given, peak)
+        result[part] = MEASURES[part](given, peak)
     if given.wheel:
         result["wheel"] = build_wheel(HERE.parent)
     result["peak_error"] = peak.error
