@@ -199,9 +199,9 @@ def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
     for axis, (name, methods) in zip(axes[0], runs.items(), strict=True):
         for method, run in methods.items():
             seconds, accuracy, _ = zip(*run["history"], strict=True)
-            line = "--" if method in MODULES else "-"
+            line = ".--" if method in MODULES else ".-"
             errors = [1 - share for share in accuracy]
-            axis.plot(seconds, errors, line, label=method, linewidth=1.3)
+            axis.plot(seconds, errors, line, label=method, linewidth=1.3, markersize=3)
         axis.set(title=name, xlabel="seconds of training", xscale="log", yscale="log")
     axes[0][0].set_ylabel("test error")
     axes[0][0].legend(fontsize="small", frameon=False)
