@@ -31,9 +31,7 @@ systems, done in float64).
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -43,13 +41,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from common import HERE, load_images, show_amcore, write
 from machine import Peak, describe, memory, now, versions
 from numpy.typing import NDArray
 from sweep_worker import Task, Worker
 
 Array = NDArray[Any]
 
-HERE = Path(__file__).resolve().parent
 SIDES = ("amcore", "torch", "torch_tuned")
 CHECKED_SWEEPS = 3
 ITERATES_AGREE = 1e-8  # float64, relative
@@ -94,27 +92,6 @@ def needed_flops(net: Net, n: int) -> float:
 
 
 # Problems.
-
-
-def mnist_folder() -> Path | None:
-    places = [HERE.parents[1] / "shared" / "data"]
-    if "AMCORE_DATA" in os.environ:
-        places.insert(0, Path(os.environ["AMCORE_DATA"]))
-    return next((place / "mnist" for place in places if (place / "mnist").is_dir()), None)
-
-
-def load_data() -> tuple[str, Array, Array]:
-    """X (60000, 784) float32 and labels: MNIST's training set, or random of that shape."""
-    folder = mnist_folder()
-    if folder is not None:
-        from amcore.datasets import load_mnist_folder
-
-        split = load_mnist_folder(folder)
-        return "mnist", split.X_train, split.y_train
-    generator = np.random.default_rng(0)
-    X = generator.random((60000, 784), dtype=np.float32)
-    X[X < 0.8] = 0  # as MNIST, mostly zeros
-    return "random", X, generator.integers(0, 10, len(X))
 
 
 def write_problem(folder: Path, net: Net, X: Array, labels: Array, dtype: str) -> None:
@@ -410,17 +387,6 @@ def listed(figures: dict[str, float | None], form: str) -> str:
     return ", ".join(f"{k} {form.format(v)}" for k, v in figures.items() if v is not None)
 
 
-def plain(value: Any) -> Any:
-    """For JSON, which has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time three-splitting sweeps.")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
@@ -442,7 +408,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    source, X, labels = load_data()
+    source, X, labels = load_images()
     X, labels = X[: options.samples], labels[: options.samples]
     peak = Peak()
     result: dict[str, Any] = {
@@ -483,18 +449,8 @@ def main(arguments: list[str] | None = None) -> int:
                 report_run(name, run)
 
     output = options.output or HERE / "results" / f"sweep-{result['date'].replace(':', '')}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n")
-    print(f"\nwritten to {output}")
+    write(result, output)
     return 0 if passed else 1
-
-
-def show_amcore() -> dict[str, str]:
-    """amcore's own account of its build."""
-    from amcore._isa import config
-
-    shown: dict[str, str] = config()
-    return shown
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from time import perf_counter, process_time
 from typing import Any, Protocol
 
 import numpy as np
+from common import thread_limits
 from machine import resident_memory
 from numpy.typing import NDArray
 
@@ -132,16 +133,14 @@ class Worker:
 
     side: str
     task: Task
+    environment: dict[str, str] = field(default_factory=dict)  # beside this process's
     history: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
 
     def __post_init__(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
         environment.pop("GLIBC_TUNABLES", None)
-        # A team beyond the number of threads asked for is not to be started anywhere, NumPy's
-        # BLAS included.
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment[name] = str(self.task.threads)
+        environment |= thread_limits(self.task.threads) | self.environment
         if self.side == "torch_tuned":
             environment |= TUNED_ALLOCATOR
         self.process = subprocess.Popen(

@@ -1,0 +1,131 @@
+"""What the benchmarks share: data, processes of their own, fits, the file of the result."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import describe, now, versions
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+HERE = Path(__file__).resolve().parent
+
+
+def data_folder(name: str) -> Path | None:
+    """The data set's folder in $AMCORE_DATA, else in ../shared/data beside the repository."""
+    places = [HERE.parents[1] / "shared" / "data"]
+    if "AMCORE_DATA" in os.environ:
+        places.insert(0, Path(os.environ["AMCORE_DATA"]))
+    return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def load_images() -> tuple[str, Array, Array]:
+    """X (60000, 784) float32 and labels: MNIST's training set, or random of that shape."""
+    folder = data_folder("mnist")
+    if folder is not None:
+        from amcore.datasets import load_mnist_folder
+
+        split = load_mnist_folder(folder)
+        return "mnist", split.X_train, split.y_train
+    generator = np.random.default_rng(0)
+    X = generator.random((60000, 784), dtype=np.float32)
+    X[X < 0.8] = 0  # as MNIST, mostly zeros
+    return "random", X, generator.integers(0, 10, len(X))
+
+
+def options_parser(text: str | None) -> argparse.ArgumentParser:
+    """With what all the newer scripts take; the first line of their text says what they do."""
+    parser = argparse.ArgumentParser(description=(text or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="small, and too short to be quoted")
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="a folder")
+    return parser
+
+
+def heading(benchmark: str, options: argparse.Namespace, *packages: str) -> dict[str, Any]:
+    """What every result begins with."""
+    return {
+        "benchmark": benchmark,
+        "date": now(),
+        "quotable": not options.quick,
+        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+        "machine": describe(),
+        "versions": versions("amcore", "numpy", *packages),
+        "amcore": show_amcore(),
+    }
+
+
+def show_amcore() -> dict[str, str]:
+    """amcore's own account of its build."""
+    from amcore._isa import config
+
+    shown: dict[str, str] = config()
+    return shown
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print(f"\nwritten to {path}")
+
+
+def plain(value: Any) -> Any:
+    """For JSON, which has no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def quotient(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float | None:
+    """Slope of log value on log size by least squares."""
+    if len(set(sizes)) < 2:
+        return None
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """Environment in which no team beyond that size is started, NumPy's BLAS included."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+def child(script: str, task: dict[str, Any], threads: int, **environment: str) -> Any:
+    """What `answer` of the script makes of the task, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, script, "--task", json.dumps(task)],
+        capture_output=True,
+        text=True,
+        env=os.environ | thread_limits(threads) | environment,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise RuntimeError(f"{Path(script).name} failed, {task}: {last}")
+    return json.loads(done.stdout)
+
+
+def answer(work: Callable[..., Any]) -> bool:
+    """In a process that `child` started: do the work, print the answer and say True."""
+    if sys.argv[1:2] != ["--task"]:
+        return False
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up in the answer
+    json.dump(plain(work(**json.loads(sys.argv[2]))), channel)
+    channel.close()
+    return True
