@@ -207,6 +207,38 @@ def test_prox_chooses_between_several_minima(stem, backend):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("stem", ["sigmoid", "tanh"])
+def test_prox_where_two_minima_begin(stem, backend, dtype):
+    """Moderate weights, at which h stops being convex, and z where either minimum may be lower."""
+    v, z = (a.ravel() for a in np.meshgrid(np.linspace(0.2, 2.4, 23), np.linspace(-4, -1, 31)))
+    for weight in (0.38, 0.39, 0.5, 0.7, 0.9, 1.0, 1.1, 1.3):
+        for sign in (1, -1):
+            args = (sign * v, sign * z, weight)
+            if stem == "sigmoid":  # a tanh of other arguments
+                args = ((sign * v + 1) / 2, sign * 2 * z, weight / 16)
+            *arrays, w = (np.asarray(a).astype(dtype) for a in args)
+            u = prox(stem, backend, *arrays, float(w))
+            check_is_global_minimiser(stem, u, *arrays, float(w), dtype)
+            check_first_order(stem, u, *arrays, float(w), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stem", STEMS)
+def test_native_prox_of_an_entry_ignores_its_neighbours(stem, dtype):
+    rng = np.random.default_rng(5)
+    v, z = (1.5 * rng.standard_normal((2, 700))).astype(dtype)
+    v[::50], z[::70] = 1e6, -1e6
+    order = rng.permutation(v.size)
+    for weight in (1e-3, 0.03, 0.4, 1.0, 2.0, 1e3):
+        u = prox(stem, "native", v, z, weight)
+        np.testing.assert_array_equal(prox(stem, "native", v[order], z[order], weight), u[order])
+        for first, last in ((0, 1), (1, 130), (37, 700)):
+            part = prox(stem, "native", v[first:last], z[first:last], weight)
+            np.testing.assert_array_equal(part, u[first:last])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_ties_go_to_the_leftmost(backend, dtype):
     """w = 9/16, v = 75, z = −50: u = −50 and u = 30 both cost exactly 75²/2."""
     v, z, weight = np.array([75.0], dtype), np.array([-50.0], dtype), 9 / 16

@@ -4,6 +4,7 @@
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/tanh.hpp"
+#include "amcore/scalar/tanh_prox.hpp"
 
 namespace amcore::activation {
 
@@ -13,18 +14,17 @@ struct SigmoidActivation {
   explicit SigmoidActivation(const ParameterValues&) {}
 
   template <class T> void value(Index n, const T* u, T* out) const {
-    scalar::for_each_block(n, [&](Index first, int count) {
-      scalar::Block<T> t = scalar::Block<T>::Zero(), e;
-      for (int i = 0; i < count; ++i) t[i] = u[first + i] / 2;
-      scalar::decay(t, e);
-      for (int i = 0; i < count; ++i) out[first + i] = scalar::Gaps<T>(t[i], e[i]).x / 2;
-    });
+    scalar::map_blocks(n, u, out, [](T t) { return scalar::Gaps<T>(t / 2).x / 2; });
   }
   template <class T> void derivative(Index n, const T* u, Side, T* out) const {
-    scalar::tanh_derivative(n, u, T(0.5), T(0.25), out);
+    scalar::map_blocks(n, u, out, [](T t) {
+      const scalar::Gaps<T> g(t / 2);
+      return g.x * g.y / 4;
+    });
   }
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
-    scalar::tanh_difference(n, a, b, T(0.5), T(0.5), out);
+    scalar::map_blocks(n, a, b, out,
+                       [](T s, T t) { return scalar::tanh_change(s, t, T(0.5)) / 2; });
   }
   template <class T> T inverse(T v) const { return std::log(v / (1 - v)); }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {

@@ -4,6 +4,7 @@
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/tanh.hpp"
+#include "amcore/scalar/tanh_prox.hpp"
 
 namespace amcore::activation {
 
@@ -13,13 +14,16 @@ struct TanhActivation {
   explicit TanhActivation(const ParameterValues&) {}
 
   template <class T> void value(Index n, const T* u, T* out) const {
-    scalar::tanh_value(n, u, T(1), T(1), T(0), out);
+    scalar::map_blocks(n, u, out, [](T t) { return scalar::Gaps<T>(t).tanh; });
   }
   template <class T> void derivative(Index n, const T* u, Side, T* out) const {
-    scalar::tanh_derivative(n, u, T(1), T(1), out);
+    scalar::map_blocks(n, u, out, [](T t) {
+      const scalar::Gaps<T> g(t);
+      return g.x * g.y;
+    });
   }
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
-    scalar::tanh_difference(n, a, b, T(1), T(1), out);
+    scalar::map_blocks(n, a, b, out, [](T s, T t) { return scalar::tanh_change(s, t); });
   }
   template <class T> T inverse(T v) const { return std::atanh(v); }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {

@@ -1,0 +1,373 @@
+// The coupled prox of tanh.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "amcore/scalar/root.hpp"
+#include "amcore/scalar/tanh.hpp"
+#include "amcore/types.hpp"
+
+namespace amcore::scalar {
+
+// The target v of a tanh, with v + 1 and v − 1 beside it: near the ends of the range v − tanh t is
+// known accurately only through them.
+template <class T> struct Target {
+  T v, plus, minus;
+  Target operator-() const { return {-v, -minus, -plus}; }
+};
+
+// v − tanh t
+[[gnu::always_inline]] inline double residual_at(const Target<double>& target, double t) {
+  const Gaps<double> g(t);
+  return std::abs(t) < 0.5 ? target.v - g.tanh : (t < 0 ? target.plus - g.x : target.minus + g.y);
+}
+
+// g, see TanhProx, and its derivatives at x
+struct Rise {
+  double value, first, second;
+  Rise(double d, double x)
+      : value(x * (2 - x) * (2 * d - (4 + 2 * d) * x + 3 * x * x)),
+        first(4 * d - x * (16 + 12 * d - x * (30 + 6 * d - 12 * x))),
+        second(x * (60 + 12 * d - 36 * x) - (16 + 12 * d)) {}
+};
+
+// argmin_t h(t) = ½(v − tanh t)² + w/2 (t − z)², globally, the leftmost where not unique.
+//
+// h' = w(t − z) − φ, φ = (v − tanh t)(1 − tanh² t). Let tanh z ≤ v (else mirror). Then every
+// minimiser lies right of z, where φ' as a function of x = 1 + tanh t is, with δ = v + 1,
+//   g(x) = x(2 − x)(2δ − (4 + 2δ)x + 3x²),
+// positive only left of the first root x₀ of its last factor, and concave there. So h fails to be
+// convex at most on one interval (p₁, p₂), where g > w, and it has at most two minima: one root of
+// h' in [z, p₁], one right of p₂.
+class TanhProx {
+ public:
+  TanhProx(Target<double> target, double z, double weight)
+      : mirror_(residual_at(target, z) < 0), w_(weight), z_(mirror_ ? -z : z) {
+    target_ = mirror_ ? -target : target;
+  }
+
+  double solve() const {
+    const double top = upper_bound();
+    double p1 = top, p2 = top;
+    nonconvex_interval(p1, p2);
+    const double t = least_minimum([this](double u) { return slope(u); }, z_, top, p1, p2,
+                                   [this](double a, double b) { return lower_of(a, b); });
+    return mirror_ ? -t : t;
+  }
+
+ private:
+  Slope slope(double t) const {  // h', h''
+    const Gaps<double> g(t);
+    const double s = g.x * g.y, r = residual_at(target_, t);
+    return {w_ * (t - z_) - r * s, w_ + s * (s + 2 * r * g.tanh)};
+  }
+
+  // A point where h' ≥ 0, the least of three: z + δ/w, as φ ≤ δ; atanh v, as φ = 0 there; and
+  // m + c with m = max(z, 0), φ(t) ≤ 4δ e^{−2t} for t ≥ 0 and (m − z + c) e^{2c} ≥ 4δ e^{−2m}/w,
+  // as log(1 + y)(1 + y) ≥ y.
+  double upper_bound() const {
+    const double delta = target_.plus, m = std::max(z_, 0.0);
+    const double c = std::log1p(8 * delta * std::exp(-2 * m) / (w_ * (1 + 2 * (m - z_)))) / 2;
+    double bound = std::min(z_ + delta / w_, m + c);
+    if (target_.minus < 0)
+      bound = std::min(bound, std::abs(target_.v) < 0.5 ? std::atanh(target_.v)
+                                                        : std::log(delta / -target_.minus) / 2);
+    return bound > z_ ? bound : z_;
+  }
+
+  // Newton's method is monotone for g' from 0, and for g − w from 0 and from x₀.
+  void nonconvex_interval(double& p1, double& p2) const {
+    const double d = target_.plus;
+    const double x0 = 2 * d / (2 + d + std::hypot(d - 1, std::sqrt(3.0)));
+    double peak = 0;
+    for (int k = 0; k < 20; ++k) {
+      const Rise g(d, peak);
+      peak = std::min(peak - g.first / g.second, x0);
+    }
+    if (!(Rise(d, peak).value > w_)) return;
+    double left = 0, right = x0;
+    for (int k = 0; k < 60; ++k) {
+      const Rise g(d, left), f(d, right);
+      const double a = left < peak ? left - (g.value - w_) / g.first : peak;
+      const double b = right > peak ? right - (f.value - w_) / f.first : peak;
+      if (a == left && b == right) break;
+      left = a;
+      right = b;
+    }
+    p1 = std::log(left / (2 - left)) / 2;
+    p2 = std::log(right / (2 - right)) / 2;
+  }
+
+  // The better of a < b: 2h(a) − 2h(b) as products of differences.
+  double lower_of(double a, double b) const {
+    const double gain = tanh_change(b, a) * (residual_at(target_, a) + residual_at(target_, b)) +
+                        w_ * ((a - b) * ((a - z_) + (b - z_)));
+    return gain < 0 || (gain == 0 && !mirror_) ? a : b;
+  }
+
+  Target<double> target_;
+  bool mirror_;
+  double w_, z_;
+};
+
+// Excludes a second minimum, for most entries that have none; the others pay for it only in time.
+//
+// With δ = 1 + |v|, w ≥ max g makes h convex, where max g ≤ 0.77 δ²/(1 + δ). Else, mirrored to
+// v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see TanhProx), which leaves wz the interval between
+// wp₁ − φ(p₁) and wp₂ − φ(p₂). It lies around w p − φ(p), p the maximiser of φ', within
+// 0.6 (0.77 δ²/(1 + δ) − w): for w ≥ 0.385 and δ ≤ 3 with a margin of 0.03, checked on a dense
+// grid, p and φ(p) being the cubics of δ below. Where tanh z > v ≥ 0, w ≥ 0.385 makes h convex.
+template <class T> class OneMinimum {
+ public:
+  explicit OneMinimum(double w) : w_(static_cast<T>(w)), largest_(w >= 0.385 ? 3 : 0) {
+    for (int k = 0; k < 4; ++k) middle_[k] = static_cast<T>(w * p[k] - phi[k]);
+  }
+  [[gnu::always_inline]] bool operator()(T v, T z) const {
+    const T delta = std::abs(v) + 1, lack = T(0.77) * delta * delta - w_ * (1 + delta);
+    const T middle = middle_[0] + delta * (middle_[1] + delta * (middle_[2] + delta * middle_[3]));
+    const T off = std::abs((v < 0 ? -w_ * z : w_ * z) - middle);
+    const bool far = (delta <= largest_) & (off * (1 + delta) > T(0.6) * lack);
+    return (lack <= 0) | far;
+  }
+
+ private:
+  static constexpr double p[] = {-1.6715, 0.7383, -0.2407, 0.0291};
+  static constexpr double phi[] = {-0.0994, 0.2567, 0.1293, -0.0152};
+  T w_, largest_, middle_[4];
+};
+
+// Whether an entry is not 0; of their bits, as that vectorises.
+template <class T, int size> bool any(const Block<T, size>& a) {
+  Bits<T> bits = 0;
+  for (int i = 0; i < size; ++i) bits |= std::bit_cast<Bits<T>>(a[i]);
+  return bits != 0;
+}
+
+// Halley steps H = h'h''/D, D = h''² − h'h'''/2, taken with D ≥ h''²/2, for the entries with
+// open ≠ 0, which becomes 0 with the last one. With J = h'h'''/(2D) a step leaves
+// |h'| ≤ J²|h'| + |h''''||H|³/6, where |h''''| ≤ 4.1|v| + 8: where that is within `tolerance` of
+// the terms of h', it is the last.
+//
+// For one division in all, A = h' sum³, B = h'' sum⁴ and C = ½h''' sum⁵ (see Ratio). Three loops,
+// as one chain of operations would be too long for a processor to overlap with its neighbours'.
+template <class T, int size, class TargetOf>
+void descend(const Block<T, size>& goal, const Block<T, size>& z, T w, T tolerance, int most_steps,
+             TargetOf&& target, Block<T, size>& t, Block<T, size>& open) {
+  Block<T, size> x, y, difference, A, B, C, terms;
+  for (int k = 0; k < most_steps && any(open); ++k) {
+    for (int i = 0; i < size; ++i) {
+      const Ratio<T> ratio(t[i]);
+      x[i] = ratio.x;
+      y[i] = ratio.y;
+      difference[i] = ratio.difference;
+    }
+    for (int i = 0; i < size; ++i) {
+      const Target<T> to = target(goal[i]);
+      const T sum = x[i] + y[i], square = sum * sum, cube = square * sum, d = difference[i];
+      const T r = std::abs(t[i]) < T(0.5) ? to.v * sum - d : to.minus * x[i] + to.plus * y[i];
+      const T s = 4 * x[i] * y[i], push = s * r;
+      A[i] = w * (t[i] - z[i]) * cube - push;
+      B[i] = w * (square * square) + s * (s + 2 * r * d);
+      C[i] = s * (s * (r - 3 * d) - 2 * r * d * d);
+      terms[i] = w * (std::abs(t[i]) + std::abs(z[i])) * cube + std::abs(push);
+    }
+    for (int i = 0; i < size; ++i) {
+      const T sum = x[i] + y[i], bend = A[i] * C[i], square = B[i] * B[i];
+      const T reciprocal = 1 / std::max(square - bend, square / 2);
+      const T J = bend * reciprocal, step = sum * (A[i] * B[i] * reciprocal);
+      const T fourth = T(1.34) + T(0.69) * std::abs(target(goal[i]).v);  // ≥ |h''''|/6
+      const T scaled = std::abs(sum * step);
+      const T left = J * J * std::abs(A[i]) + fourth * (scaled * scaled * scaled);
+      t[i] = open[i] != 0 ? t[i] - step : t[i];
+      open[i] = left - tolerance * terms[i] <= 0 ? T(0) : open[i];
+    }
+  }
+}
+
+// TanhProx in a block, for both its minima side by side. Where `open` is not 0 in the end, the
+// result is not sure.
+//
+// h'(p₁) and h'(p₂) tell which minima there are, and what is found must lie on its own side. Five
+// Newton steps give max g to rounding, twelve these slopes within 2e-12 of their terms (checked for
+// 1e-9 ≤ δ ≤ 1e9 and all w up to max g); slopes within 1e-9 of them are not trusted.
+template <int size, class TargetOf>
+void two_minima(const Block<double, size>& goal, const Block<double, size>& z, double w,
+                TargetOf&& target, Block<double, size>& t, Block<double, size>& open) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  constexpr double eps = std::numeric_limits<double>::epsilon();
+  constexpr int most_steps = 8;
+
+  // Mirrored as in TanhProx; `top` is upper_bound().
+  Block<double, size> mirror, delta, start, top, reach;
+  for (int i = 0; i < size; ++i) {
+    const Target<double> to = target(goal[i]);
+    mirror[i] = residual_at(to, z[i]) < 0 ? -1 : 1;
+    delta[i] = mirror[i] < 0 ? -to.minus : to.plus;
+    start[i] = mirror[i] * z[i];
+    const double m = std::max(start[i], 0.0), below = mirror[i] < 0 ? to.plus : -to.minus;
+    const Ratio<double> decay(m);
+    top[i] = 1 + 8 * delta[i] * (decay.y / decay.x) / (w * (1 + 2 * (m - start[i])));
+    reach[i] = below > 0 ? delta[i] / below : inf;
+  }
+  top = top.log();
+  reach = reach.log();
+  Block<double, size> peak, x1, x2;
+  for (int i = 0; i < size; ++i) {
+    const double d = delta[i], tail = std::max(start[i], 0.0) + top[i] / 2;
+    top[i] = std::max(std::min({start[i] + d / w, tail, reach[i] / 2}), start[i]);
+    peak[i] = 0;
+    x1[i] = 0;
+    x2[i] = 2 * d / (2 + d + std::sqrt((d - 1) * (d - 1) + 3));
+  }
+  for (int k = 0; k < 5; ++k)
+    for (int i = 0; i < size; ++i) {
+      const Rise g(delta[i], peak[i]);
+      peak[i] = std::min(peak[i] - g.first / g.second, x2[i]);
+    }
+  for (int k = 0; k < 12; ++k)
+    for (int i = 0; i < size; ++i) {
+      const Rise g1(delta[i], x1[i]), g2(delta[i], x2[i]);
+      const double left = x1[i] - (g1.value - w) / g1.first;
+      const double right = x2[i] - (g2.value - w) / g2.first;
+      x1[i] = left < peak[i] ? left : peak[i];
+      x2[i] = right > peak[i] ? right : peak[i];
+    }
+  Block<double, size> p1 = x1 / (2 - x1), p2 = x2 / (2 - x2), first, second;
+  p1 = p1.log();
+  p2 = p2.log();
+  for (int i = 0; i < size; ++i) {
+    const bool convex = Rise(delta[i], peak[i]).value <= w;
+    p1[i] /= 2;
+    p2[i] /= 2;
+    const double push1 = (delta[i] - x1[i]) * x1[i] * (2 - x1[i]);
+    const double push2 = (delta[i] - x2[i]) * x2[i] * (2 - x2[i]);
+    const double slope1 = w * (p1[i] - start[i]) - push1, slope2 = w * (p2[i] - start[i]) - push2;
+    const double noise = 1e-9 * (w * (std::abs(p1[i]) + std::abs(start[i])) + push1 + push2);
+    const bool sure = (std::abs(slope1) > noise) & (std::abs(slope2) > noise);
+    first[i] = convex || slope1 <= 0 ? 0 : 1;
+    second[i] = convex || slope2 < 0 ? 1 : 0;
+    open[i] = convex || (sure && first[i] + second[i] > 0) ? 0 : 1;
+    p2[i] = convex ? -inf : p2[i];
+  }
+
+  Block<double, size> a = z, b = mirror * top, open1 = first, open2 = second;
+  descend(goal, z, w, eps, most_steps, target, a, open1);
+  descend(goal, z, w, eps, most_steps, target, b, open2);
+  Block<double, size> low, high;
+  for (int i = 0; i < size; ++i) {
+    const bool wrong1 = (first[i] != 0) & !(mirror[i] * a[i] < p1[i]);
+    const bool wrong2 = (second[i] != 0) & !(mirror[i] * b[i] > p2[i]);
+    open[i] += open1[i] + open2[i] + (wrong1 ? 1 : 0) + (wrong2 ? 1 : 0);
+    a[i] = first[i] != 0 ? a[i] : b[i];
+    b[i] = second[i] != 0 ? b[i] : a[i];
+    low[i] = std::min(a[i], b[i]);
+    high[i] = std::max(a[i], b[i]);
+  }
+  for (int i = 0; i < size; ++i) {
+    const Target<double> to = target(goal[i]);
+    const double residuals = residual_at(to, low[i]) + residual_at(to, high[i]);
+    const double gain = tanh_change(high[i], low[i]) * residuals +
+                        w * ((low[i] - high[i]) * ((low[i] - z[i]) + (high[i] - z[i])));
+    t[i] = gain <= 0 ? low[i] : high[i];
+  }
+}
+
+// Entries put aside until they fill a block; what a block is not sure of is solved alone.
+template <class T, class TargetOf> class Aside {
+ public:
+  Aside(T w, T outer, const TargetOf& target, T* out)
+      : w_(w), outer_(outer), target_(target), out_(out) {}
+  void add(T goal, T z, Index place) {
+    goal_[count_] = goal;
+    z_[count_] = z;
+    place_[count_++] = place;
+    if (count_ == size) solve();
+  }
+  void solve() {
+    std::fill(goal_.data() + count_, goal_.data() + size, 0.0);
+    std::fill(z_.data() + count_, z_.data() + size, 0.0);
+    two_minima(goal_, z_, w_, target_, t_, open_);
+    for (int i = 0; i < count_; ++i) {
+      const bool sure = open_[i] == 0;
+      const double t = sure ? t_[i] : TanhProx(target_(goal_[i]), z_[i], w_).solve();
+      out_[place_[i]] = outer_ * static_cast<T>(t);
+    }
+    count_ = 0;
+  }
+
+ private:
+  static constexpr int size = 32;
+  double w_;
+  T outer_;
+  const TargetOf& target_;
+  T* out_;
+  int count_ = 0;
+  Block<double, size> goal_, z_, t_, open_;
+  Index place_[size];
+};
+
+// A start of low accuracy: a step from z with the mean slope of tanh between z and v, and Newton
+// steps, with tanh to 0.03.
+inline float roughly_tanh(float t) {
+  const float u = std::clamp(t, -2.0f, 2.0f), q = u * u;
+  return u * (0.9496f - q * (0.2019f - 0.0215f * q));
+}
+inline float first_step(float v, float z, float w) {
+  const float y = roughly_tanh(z), mean = (y + std::clamp(v, -1.0f, 1.0f)) / 2;
+  const float s = 1 - mean * mean;
+  return z + (v - y) * s / (w + s * s);
+}
+inline float next_step(float t, float v, float z, float w) {
+  const float y = roughly_tanh(t), s = 1 - y * y, r = v - y;
+  return t - (w * (t - z) - r * s) / std::max(w + s * (s + 2 * r * y), (w + s * s) / 2);
+}
+
+// out ← outer · argmin_t ½(target(v) − tanh t)² + w/2 (t − inner z)², entry by entry. `target`
+// gives a Target of either type. Where there is one minimum, float32 steps lead near it, and
+// steps in T to it; where there may be two, or these are not enough, the entry is put aside.
+template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* z, T w, T inner,
+                                                  T outer, const TargetOf& target, T* out) {
+  constexpr int size = 128;
+  constexpr bool wide = sizeof(T) > sizeof(float);
+  constexpr float enough = (wide ? 64 : 1) * std::numeric_limits<float>::epsilon();
+  constexpr int most_steps = wide ? 2 : 3;
+  const auto weight = static_cast<float>(w);
+  const int rough_steps = w < 1.5 ? 2 : 1;
+  const OneMinimum<float> one_minimum(w);
+  Aside aside(w, outer, target, out);
+  bool waiting = false;
+  for_each_block<size>(n, [&](Index first, int count) {
+    const Block<T, size> goal = block_of<T, size>(v + first, count);
+    Block<T, size> start = block_of<T, size>(z + first, count);
+    start *= inner;
+
+    const Block<float, size> v32 = goal.template cast<float>(), z32 = start.template cast<float>();
+    Block<float, size> t32, open32;
+    for (int i = 0; i < size; ++i) t32[i] = first_step(target(v32[i]).v, z32[i], weight);
+    for (int k = 0; k < rough_steps; ++k)
+      for (int i = 0; i < size; ++i) t32[i] = next_step(t32[i], target(v32[i]).v, z32[i], weight);
+    for (int i = 0; i < size; ++i) open32[i] = one_minimum(target(v32[i]).v, z32[i]) ? 1.0f : 0.0f;
+    Block<T, size> open = open32.template cast<T>(), left = 1 - open;
+    descend(v32, z32, weight, enough, most_steps, target, t32, open32);
+    Block<T, size> t = t32.template cast<T>();
+    if constexpr (wide)
+      descend(goal, start, w, std::numeric_limits<T>::epsilon(), most_steps, target, t, open);
+    else
+      open = open32;
+    left += open;
+
+    for (int i = 0; i < count; ++i) out[first + i] = outer * t[i];
+    if (any(left))
+      for (int i = 0; i < count; ++i)
+        if (left[i] != 0) {
+          aside.add(goal[i], start[i], first + i);
+          waiting = true;
+        }
+  });
+  if (waiting) aside.solve();
+}
+
+}  // namespace amcore::scalar
