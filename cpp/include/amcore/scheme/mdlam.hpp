@@ -14,16 +14,18 @@
 // fallen, that may raise F.
 //
 // Pass i over tiles of samples does U_i and V_i and collects the sums for W_{i+1}: what it finds of
-// U_i − W_i V_{i−1} − b_i1ᵀ is final. Flops per sample and weight of a hidden layer: 2 for
-// W_i V_{i−1}; of V_i's step 2 each for the residual, W D, Wᵀ(E − W D) and W ΔV (without
-// extrapolation 6 in all, 4 more where it is rejected); 3 for the sums. That makes 13 with the Gram
-// matrix, of the first layer 6. Measuring adds 4: Wᵀ E for V's gradient, E Vᵀ for W's.
+// P_i = W_i V_{i−1} + b_i1ᵀ is final, and kept for the next sweep. Flops per sample and weight of a
+// hidden layer: 2 for P_i; of V_i's step 2 each for W D, Wᵀ(E − W D) and W ΔV (without
+// extrapolation 4 in all; 4 more where it is rejected); 3 for the sums. That makes 11 with the Gram
+// matrix (13 if P is not kept), of the first layer 4. Measuring adds 4: Wᵀ E for V's gradient, E Vᵀ
+// for W's.
 #pragma once
 
 #include "amcore/block/constraint.hpp"
 #include "amcore/block/extrapolated.hpp"
 #include "amcore/block/output.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
+#include "amcore/scheme/product_cache.hpp"
 
 namespace amcore {
 
@@ -56,6 +58,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     rest_ = ExtrapolatedWeightBlock<T>(out, in);
     hidden_ = ExtrapolatedHiddenBlock<T>(out, in);
     weights_ = PackedWeights<T>(widest, widest_in);
+    products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     carry_ = Buffer<T>(hidden * problem.samples);
     carry_width_ = hidden;
     measurement_.resize(depth());
@@ -126,23 +129,31 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     clock_.reset();
   }
 
-  // E ← U_i − b_i1ᵀ − W_i V_{i−1} for V_{i−1} given; W_i packed.
+  // E ← U_i − P_i for V_{i−1} given; W_i packed.
   void residual(std::size_t i, Tile tile, const PackedWeights<T>& weights, const T* v, T* e,
                 T* panels) const {
     const Layer<T>& l = layers_[i];
-    weights.apply(tile.size, v, e, panels);
     const T* const u = l.U + tile.begin * l.out;
-    for (Index j = 0; j < tile.size; ++j)
-      for (Index k = 0; k < l.out; ++k) {
-        const Index at = j * l.out + k;
-        e[at] = u[at] - (l.b ? e[at] + l.b[k] : e[at]);
-      }
+    const T* p = products_.find(i, l, tile, v);
+    if (!p) {
+      affine(l, tile.size, weights.weights(), v, e, panels);
+      p = e;
+    }
+    for (Index k = 0; k < tile.size * l.out; ++k) e[k] = u[k] - p[k];
+  }
+  // P_i for V_{i−1} given; W_i in `weights_`.
+  const T* product(std::size_t i, Tile tile, const T* v, T* scratch, T* panels) {
+    const Layer<T>& l = layers_[i];
+    T* const p = products_.place(i, l, tile, v, scratch);
+    affine(l, tile.size, weights_.weights(), v, p, panels);
+    return p;
   }
 
   // The sums for W_1.
   void opening_pass() {
     const Layer<T>& l = layers_[0];
     weights_.pack(l.out, l.in, l.W);
+    products_.begin(0, l);
     Base::begin_weight_sums(0);
     pass(0, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
       const T* const x = previous(0) + tile.begin * l.in;
@@ -169,8 +180,10 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   void update_pass(std::size_t i, bool measure) {
     const Layer<T>& here = layers_[i];
     weights_.pack(here.out, here.in, here.W);
+    products_.begin(i, here);
     if (!top(i)) {
       const Layer<T>& above = layers_[i + 1];
+      products_.begin(i + 1, above);
       hidden_.prepare(above.out, above.in, above.W, options_.rho[i + 1], options_.delta, threads_);
       Base::begin_weight_sums(i + 1);
     }
@@ -189,10 +202,14 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   void measuring_pass(std::size_t i) {
     const Layer<T>& here = layers_[i];
     weights_.pack(here.out, here.in, here.W);
+    products_.begin(i, here);
     Base::begin_gradient_sums(i);
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
-      residual(i, tile, weights_, previous(i) + tile.begin * here.in, array(0),
-               array.panels.right.data());
+      T* const e = array(0);
+      const T* const u = here.U + tile.begin * here.out;
+      const T* const p =
+          product(i, tile, previous(i) + tile.begin * here.in, array(1), array.panels.right.data());
+      for (Index k = 0; k < tile.size * here.out; ++k) e[k] = u[k] - p[k];
       measure_tile(i, true, chunk, tile, sums, array);
     });
     record(i, tally, true);
@@ -220,8 +237,9 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     const double rho = options_.rho[i];
     T* const U = l.U + tile.begin * l.out;
     const T* const y = Y_ + tile.begin * l.out;
-    T *const e = array(0), *const p = array(1), *const u = array(2);
-    prediction(l, t, previous(i) + tile.begin * l.in, p, array.panels.right.data());
+    T *const e = array(0), *const u = array(2);
+    const T* const p =
+        product(i, tile, previous(i) + tile.begin * l.in, array(1), array.panels.right.data());
     output_update(l.out, t, loss_, loss_weight_, y, p, U, rho, 0, array(3), u);
     if (!all_finite(size, u)) return "U";
     const BlockStep moved = output_step(l.out, t, loss_, loss_weight_, y, p, U, u, rho);
@@ -241,23 +259,26 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     T* const panels = array.panels.right.data();
     T* const U = here.U + tile.begin * here.out;
     T* const V = here.V + tile.begin * here.out;
-    T *const e = array(0), *const p = array(1), *const u = array(2), *const v = array(3),
-             *const h = array(4), *const low = array(5), *const high = array(6),
-             *const e_above = array(7);
+    T *const e = array(0), *const v = array(3), *const low = array(5), *const high = array(6),
+             *const e_above = array(7), *const clipped = array(8), *const through = array(9);
 
     // V_i clipped to the constraint as it is now.
-    here.activation->value(size, U, h);
-    constraint_bounds(size, h, epsilon(), low, high);
     residual(i + 1, tile, hidden_, V, e_above, panels);
     bool feasible = true;
-    for (Index k = 0; k < size; ++k) {
-      v[k] = std::clamp(V[k], low[k], high[k]);
-      feasible = feasible && v[k] == V[k];
-    }
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index count = slice.size * here.out;
+      T* const h = array(4);
+      here.activation->value(count, U + at, h);
+      constraint_bounds(count, h, epsilon(), low + at, high + at);
+      for (Index k = at; k < at + count; ++k) {
+        v[k] = std::clamp(V[k], low[k], high[k]);
+        clipped[k] = v[k] - V[k];
+      }
+      feasible =
+          feasible && std::all_of(clipped + at, clipped + at + count, [](T m) { return m == 0; });
+    });
     if (!feasible) {
-      T *const moved = array(8), *const through = array(9);
-      for (Index k = 0; k < size; ++k) moved[k] = v[k] - V[k];
-      hidden_.apply(t, moved, through, panels);
+      hidden_.apply(t, clipped, through, panels);
       tally[Sum::decrease] +=
           rho_above / 2 * sum(size_above, [&](Index k) {
             return static_cast<double>(through[k]) * (2 * e_above[k] - through[k]);
@@ -265,21 +286,30 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       for (Index k = 0; k < size_above; ++k) e_above[k] -= through[k];
     }
 
-    prediction(here, t, previous(i) + tile.begin * here.in, p, panels);
-    constrained_update(size, *here.activation, v, p, U, epsilon(), u);
-    if (!all_finite(size, u)) return "U";
-    tally[Sum::step_u] +=
-        sum(size, [&](Index k) { return square(static_cast<double>(u[k]) - U[k]); });
-    tally[Sum::decrease] +=
-        rho / 2 * sum(size, [&](Index k) {
-          return (static_cast<double>(U[k]) - u[k]) *
-                 ((static_cast<double>(U[k]) - p[k]) + (static_cast<double>(u[k]) - p[k]));
-        });
-    std::copy_n(u, size, U);
-    for (Index k = 0; k < size; ++k) e[k] = u[k] - p[k];
-
-    here.activation->value(size, u, h);
-    constraint_bounds(size, h, epsilon(), low, high);
+    const T* const p = product(i, tile, previous(i) + tile.begin * here.in, array(1), panels);
+    const char* failed = nullptr;
+    for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
+      const Index count = slice.size * here.out;
+      T *const h = array(4), *const u = array(2), *const z = U + at;
+      const T* const target = p + at;
+      constrained_update(count, *here.activation, v + at, target, z, epsilon(), u);
+      if (!all_finite(count, u)) {
+        failed = "U";
+        return;
+      }
+      tally[Sum::step_u] +=
+          sum(count, [&](Index k) { return square(static_cast<double>(u[k]) - z[k]); });
+      tally[Sum::decrease] +=
+          rho / 2 * sum(count, [&](Index k) {
+            return (static_cast<double>(z[k]) - u[k]) * ((static_cast<double>(z[k]) - target[k]) +
+                                                         (static_cast<double>(u[k]) - target[k]));
+          });
+      std::copy_n(u, count, z);
+      for (Index k = 0; k < count; ++k) e[at + k] = u[k] - target[k];
+      here.activation->value(count, u, h);
+      constraint_bounds(count, h, epsilon(), low + at, high + at);
+    });
+    if (failed) return failed;
     T* const v_old = here.V_old ? here.V_old + tile.begin * here.out : nullptr;
     const BlockStep moved = hidden_.update(t, v, v_old, static_cast<T>(omega_), low, high, e_above,
                                            {array(8), array(9), array(10), array(11)}, panels);
@@ -290,14 +320,6 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     std::copy_n(v, size, V);
     sums_.add(chunk, t, e_above, V, array.panels);
     return nullptr;
-  }
-
-  // p ← W_i v + b_i1ᵀ
-  void prediction(const Layer<T>& l, Index t, const T* v, T* p, T* panels) const {
-    weights_.apply(t, v, p, panels);
-    if (!l.b) return;
-    for (Index j = 0; j < t; ++j)
-      for (Index k = 0; k < l.out; ++k) p[j * l.out + k] += l.b[k];
   }
 
   // What is final: layer i's share of F, and with E_i in array 0 the distances of U_{i−1} and
@@ -391,6 +413,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   bool first_ready_ = false;
   ExtrapolatedHiddenBlock<T> hidden_;  // with W_{i+1} in pass i
   PackedWeights<T> weights_;           // W_i in pass i
+  ProductCache<T> products_;           // P_i
   Buffer<T> carry_;                    // E_{i−1} in pass i
   Index carry_width_ = 0;
   double omega_ = 0;  // of the sweep's extrapolation
