@@ -38,7 +38,7 @@ class TilePlan {
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
     constexpr Index cache = 640 << 10, least_chunk = 256, most_chunks = 16, share = 16;
-    constexpr Index wide = 1000, least_tile = 120;
+    constexpr Index wide = 500, least_tile = 120;
     const Index affordable =
         std::max<Index>(2, state_bytes / share / std::max<Index>(1, partial_bytes));
     const Index useful = std::max<Index>(1, samples / least_chunk);

@@ -13,12 +13,22 @@ struct LeakyReluActivation {
   explicit LeakyReluActivation(const ParameterValues& values)
       : slope(in_range(values[0], "leaky_relu: slope", 0, 1)) {}
 
-  template <class T> T value(T u) const { return u >= 0 ? u : static_cast<T>(slope) * u; }
-  template <class T> T left_derivative(T u) const { return u > 0 ? T(1) : static_cast<T>(slope); }
-  template <class T> T right_derivative(T u) const { return u >= 0 ? T(1) : static_cast<T>(slope); }
+  // The slope is read whatever u is, so that loops are free of branches.
+  template <class T> T value(T u) const {
+    const T low = static_cast<T>(slope) * u;
+    return u >= 0 ? u : low;
+  }
+  template <class T> T left_derivative(T u) const {
+    const T low = static_cast<T>(slope);
+    return u > 0 ? T(1) : low;
+  }
+  template <class T> T right_derivative(T u) const {
+    const T low = static_cast<T>(slope);
+    return u >= 0 ? T(1) : low;
+  }
   template <class T> T difference(T a, T b) const {
-    if (a < 0 && b < 0) return static_cast<T>(slope) * (a - b);
-    return value(a) - value(b);
+    const T low = static_cast<T>(slope) * (a - b), high = value(a) - value(b);
+    return a < 0 && b < 0 ? low : high;
   }
   template <class T> T inverse(T v) const {
     return v >= 0 ? v : (slope > 0 ? v / static_cast<T>(slope) : T(0));

@@ -215,18 +215,17 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   // The steps of a pass on one tile. Each returns the block whose values are not finite, before
   // they are written, else null. What they hand on, in arrays of the tile:
   struct Handed {
-    T *v, *sigma;  // the new V_i;  σ(U_i) before U_i moves, if measured
+    T* v;  // the new V_i
     // S of a hidden layer where it is asked for again; then the gradient of the smooth terms at an
     // inexact V_i, before U_i moves.
     T* gradient;
-    explicit Handed(const Workspace& array) : v(array(0)), sigma(array(1)), gradient(array(2)) {}
+    explicit Handed(const Workspace& array) : v(array(0)), gradient(array(1)) {}
   };
 
-  // S = σ(U_i) [+ V_{i−1}] of a slice, and σ(U_i) unless null.
-  static void fit_target(const Layer<T>& l, Tile slice, const T* below, T* sigma, T* s) {
+  // S = σ(U_i) [+ V_{i−1}] of a slice.
+  static void fit_target(const Layer<T>& l, Tile slice, const T* below, T* s) {
     const Index size = slice.size * l.out;
     l.activation->value(size, l.U + slice.begin * l.out, s);
-    if (sigma) std::copy_n(s, size, sigma);
     if (!l.skip) return;
     const T* const v = below + slice.begin * l.out;
     for (Index k = 0; k < size; ++k) s[k] += v[k];
@@ -241,7 +240,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const double gamma = options_.gamma[i], alpha = options_.alpha;
     const T *const y = Y_ + tile.begin * here.out, *const V = here.V + tile.begin * here.out;
     T *const s = array(3), *const v = handed.v;
-    fit_target(here, tile, previous(i), measure ? handed.sigma : nullptr, s);
+    fit_target(here, tile, previous(i), s);
     // Steps that go nowhere would hide it.
     if (regularizer && !all_finite(size, s)) return "V";
     if (regularizer)
@@ -291,7 +290,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const char* failed = nullptr;
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index size = slice.size * here.out;
-      fit_target(here, slice, previous(i), measure ? handed.sigma + at : nullptr, s + at);
+      fit_target(here, slice, previous(i), s + at);
       if (above.skip) {  // S ← (γ_i S + γ_{i+1}(V_{i+1} − σ(U_{i+1})))/(γ_i + γ_{i+1})
         fit_above(i + 1, slice, fit + at);
         for (Index k = at; k < at + size; ++k) s[k] += into_above * (fit[k] - s[k]);
@@ -316,31 +315,53 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     }
     if (!all_finite(t * here.out, v)) return "V";
 
-    T* const p = products_.place(i + 1, above, tile, v, array(4));
-    affine(above, t, hidden_.weights(), v, p, panels);
-    for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
-      const Index size = slice.size * above.out;
-      for (Index k = at; k < at + size; ++k) residual[k] = u_above[k] - p[k];
-      if (!all_finite(size, residual + at)) failed = "V";
-      tally[Sum::linear_above] += rho / 2 * sum_of_squares(size, residual + at);
-    });
-    if (failed) return failed;
-    if (measure) {
+    const bool long_step = measurement_[i + 1].long_step;
+    const bool keep_step = !long_step || is_late(i + 1);  // beyond a slice
+    if (measure)
       for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
         const Index size = slice.size * here.out;
-        for (Index k = at; k < at + size; ++k) step[k] = v[k] - V[k];
-        const double squared = sum_of_squares(size, step + at);
+        T* const d = keep_step ? step + at : step;
+        for (Index k = 0; k < size; ++k) d[k] = v[at + k] - V[at + k];
+        const double squared = sum_of_squares(size, d);
         tally[Sum::step_v] += squared;
         tally[Sum::decrease_v] += by_difference
                                       ? hidden_decrease(size, pull + ridge, s + at, V + at, v + at)
                                       : (pull + ridge) / 2 * squared;
       });
+
+    T* const p = products_.place(i + 1, above, tile, v, array(4));
+    affine(above, t, hidden_.weights(), v, p, panels);
+    for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
+      const Index size = slice.size * above.out;
+      T* const e = residual + at;
+      for (Index k = 0; k < size; ++k) e[k] = u_above[at + k] - p[at + k];
+      if (!all_finite(size, e)) {
+        failed = "V";
+        return;
+      }
+      tally[Sum::linear_above] += rho / 2 * sum_of_squares(size, e);
+      T *final_fit = fit, *const left = array(7), *const right = array(8);
+      if (above.skip) {
+        final_fit += at;
+        for (Index k = 0; k < size; ++k) final_fit[k] -= v[at + k];
+        tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size, final_fit);
+      } else if (measure) {
+        fit_above(i + 1, slice, final_fit);
+      }
+      if (!measure) return;
+      tally[Sum::distance_u_above] += u_distance(i + 1, slice, final_fit, e, left, right);
+      if (is_late(i + 1))
+        tally[Sum::distance_v_above] +=
+            late_distance(i + 1, slice, final_fit, step + at, left, right);
+    });
+    if (failed) return failed;
+    if (measure) {
       gradient_sums_.add(chunk, t, residual, v, array.panels);
-      if (!measurement_[i + 1].long_step) step_gram_.add(chunk, t, step, array.panels);
+      if (!long_step) step_gram_.add(chunk, t, step, array.panels);
       if (inexact) {
         T* const pulled = array(7);
         hidden_.apply_transposed(t, residual, pulled, panels);
-        if (!measurement_[i + 1].long_step)
+        if (!long_step)
           tally[Sum::decrease_v] += rho * sum(t * here.out, [&](Index k) {
                                       return static_cast<double>(pulled[k]) * step[k];
                                     });
@@ -348,23 +369,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
           s[k] = static_cast<T>(pull * (v[k] - s[k]) - rho * pulled[k]);
       }
     }
-    if (measure || above.skip)
-      for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
-        const Index size = slice.size * above.out;
-        if (!above.skip) {
-          fit_above(i + 1, slice, fit + at);
-        } else {
-          for (Index k = at; k < at + size; ++k) fit[k] -= v[k];
-          tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size, fit + at);
-        }
-        if (!measure) return;
-        T *const left = array(7), *const right = array(8);
-        tally[Sum::distance_u_above] +=
-            u_distance(i + 1, slice, fit + at, residual + at, left, right);
-        if (is_late(i + 1))
-          tally[Sum::distance_v_above] +=
-              late_distance(i + 1, slice, fit + at, step + at, left, right);
-      });
     if (inexact)
       take_regularizer(here, measure, tile, v, tally);
     else
@@ -400,7 +404,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       const Index size = slice.size * here.out;
       T* const U = here.U + slice.begin * here.out;
       T* const V = here.V + slice.begin * here.out;
-      const T *const v = handed.v + at, *const sigma = handed.sigma + at;
+      const T* const v = handed.v + at;
       T *const z = array(5), *const u = array(6), *const delta = array(7),
                *const shifted = array(8);
       const T* target = v;
@@ -414,6 +418,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         return;
       }
       if (measure) {
+        T* const sigma = array(10);
+        here.activation->value(size, U, sigma);
         here.activation->difference(size, u, U, delta);
         const BlockStep moved =
             preactivation_step(size, target, p + at, U, u, sigma, delta, gamma, rho);
@@ -483,9 +489,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
            });
   }
 
-  // How much V_{i−1} falls holds ‖W_i ΔV_{i−1}‖², or the fall of the linear part, which is a
-  // difference of nearly equal sums where steps are short and costs no product. It is taken where
-  // its rounding, relative to these sums, is far below what (W_i, b_i) fell by.
+  // What V_{i−1} lowers f by holds ‖W_i ΔV_{i−1}‖², or the fall of the linear part: that costs no
+  // product, but is a difference of nearly equal sums where steps are short. It is taken where its
+  // rounding, relative to these sums, is far below what the blocks so far have lowered f by.
   void weight_update(std::size_t i, bool measure) {
     const Layer<T>& l = layers_[i];
     Measurement& m = measurement_[i];
@@ -498,7 +504,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     if (!measure) return;
     constexpr double far = 1e-3;
     const double fall = moved.decrease - (old_regularizer - m.regularizer_w);
-    m.long_step = std::min(fall, moved.decrease) > far * (m.old_linear + old_regularizer);
+    double so_far = 0;
+    for (std::size_t j = i; j < layers_.size(); ++j) so_far += measurement_[j].decrease;
+    m.long_step = so_far > far * (m.old_linear + old_regularizer);
     m.old_linear -= fall;
   }
 
