@@ -4,28 +4,26 @@
     python bench/bench_sweep.py --quick    # a few minutes; says so in its result
 
 First it checks that all sides compute the same iterates. Then whole sweeps, objective included,
-are timed in turns: amcore, torch, torch with its allocator tuned, amcore with dist(0, ∂f) and step
-norms measured, and again; each side in a process of its own that is idle while it is not its turn.
-The ratios are what to quote: seconds depend on the machine and on what else it does.
+are timed in turns: amcore, torch, torch with its allocator tuned, amcore with dist(0, ∂f), step
+norms and decreases measured, and again; each side in a process of its own that is idle while it is
+not its turn. Then, with the memory of torch given back, amcore and amcore without kept products
+("lean") take turns. The ratios are what to quote: seconds depend on the machine and on what else it
+does.
 
 Flops of a sweep over n samples, per layer with d inputs and e outputs (square: d = e), where a
-product of n × d by d × e is 2 n d e and a symmetric one half of that:
+product of n × d by d × e is 2 n d e and a symmetric one half of that. Layer 1 has no hidden block
+below it and a constant Gram matrix:
 
-    performed by amcore, not measured                              square hidden layer
-      W s                        2 n d e   } layers 2 … N                 2 n d²
-      (I + κWWᵀ)⁻¹ r             2 n e²    } (e ≤ d; else with               2
-      Wᵀ q                       2 n d e   } W(V − s) in place of q)         2
-      P = W V                    2 n d e                                   2
-      R Vᵀ                       2 n d e                                   2
-      V Vᵀ                       n d²      layers 2 … N                    1
-      U − W V of layer 1         2 n d e   layer 1                         -
-                                                                          11 n d²
-    the count of the problem: W s 2, V's correction 2, P 2, U Vᵀ 2, V Vᵀ 1    9 n d²
+                                         layers 2 … N          layer 1      square hidden layer
+      W s                                2 n d e                                  2 n d²
+      K (U − b − W s)                    2 n d e                                  2
+      P = W V, kept for the next sweep   2 n d e               2 n d e            2
+      R Vᵀ                               2 n d e               2 n d e            2
+      V Vᵀ                               n d²                                     1
+                                                                                  9 n d²
 
-"performed" divides the flops that amcore does, "needed" those that the sweep needs at least by the
-common count, where layers 2 … N count as above with d e for d² and layer 1, whose Gram matrix is
-constant, only P and U Vᵀ. Both leave out what does not grow with n (factorisations of the small
-systems, done in float64).
+"performed" is this; "needed" counts d e for d² in the last line too, the common count of the sweep.
+Both leave out what does not grow with n (factorisations of the small systems, done in float64).
 """
 
 from __future__ import annotations
@@ -76,11 +74,7 @@ def performed_flops(net: Net, n: int) -> float:
     """What amcore does in a sweep that is not measured, as listed above."""
     total = 0.0
     for i, (d, e) in enumerate(pairwise(net.widths)):
-        total += 4.0 * n * d * e  # P, R Vᵀ
-        if i == 0:
-            total += 2.0 * n * d * e
-        else:
-            total += n * d * d + 4.0 * n * d * e + 2.0 * n * e * min(d, e)
+        total += 4.0 * n * d * e if i == 0 else 8.0 * n * d * e + n * d * d
     return total
 
 
@@ -221,16 +215,27 @@ def time_sweeps(
                 if round_ > 0:
                     flops_peak.append(peak.flops(dtype, threads))
             memory_use = {side: peak_memory(worker) for side, worker in workers.items()}
+            workers["torch"].close()
+            workers["torch_tuned"].close()
+            lean = workers["amcore_lean"] = Worker("amcore_lean", problem)
+            begin = len(workers["amcore"].history)
+            for _ in range(repeats + 1):
+                for side in ("amcore", "amcore_lean"):
+                    workers[side].sweep()
+                    workers[side].sweep()
+            memory_use["amcore_lean"] = peak_memory(lean)
         finally:
             for worker in workers.values():
                 worker.close()
 
     history = {
-        "amcore": workers["amcore"].history[2::2],
-        "amcore_measured": workers["amcore"].history[3::2],
+        "amcore": workers["amcore"].history[2:begin:2],
+        "amcore_measured": workers["amcore"].history[3:begin:2],
         "torch": workers["torch"].history[1:],
         "torch_tuned": workers["torch_tuned"].history[1:],
     }
+    beside_lean = [step["time"] for step in workers["amcore"].history[begin + 2 :: 2]]
+    lean_seconds = [step["time"] for step in lean.history[2::2]]
     seconds = {side: [step["time"] for step in steps] for side, steps in history.items()}
     cpu = {side: [step["cpu"] for step in steps] for side, steps in history.items()}
     own = median(seconds["amcore"]) if seconds["amcore"] else None
@@ -254,7 +259,8 @@ def time_sweeps(
         "ratios": {
             f"{side}/amcore": ratio(seconds[side], seconds["amcore"])
             for side in ("torch", "torch_tuned", "amcore_measured")
-        },
+        }
+        | {"amcore_lean/amcore": ratio(lean_seconds, beside_lean)},
         "cpu_ratios": {
             f"{side}/amcore": ratio(cpu[side], cpu["amcore"])
             for side in ("torch", "torch_tuned", "amcore_measured")
@@ -317,9 +323,14 @@ def memory_ratios(use: dict[str, dict[str, int | None]]) -> dict[str, float | No
         peak, imported = use[side]["peak_bytes"], use[side]["imported_bytes"]
         return None if peak is None or imported is None else peak - imported
 
-    own = net("amcore")
-    others = {side: net(side) for side in ("torch", "torch_tuned")}
-    return {f"amcore/{side}": own / x if own and x else None for side, x in others.items()}
+    pairs = [
+        (own, other) for own in ("amcore", "amcore_lean") for other in ("torch", "torch_tuned")
+    ]
+    sizes = {side: net(side) for side in use}
+    return {
+        f"{own}/{other}": a / b if (a := sizes[own]) and (b := sizes[other]) else None
+        for own, other in pairs
+    }
 
 
 def affordable(net: Net, dtype: str, samples: int) -> int:
@@ -327,8 +338,8 @@ def affordable(net: Net, dtype: str, samples: int) -> int:
     available = memory("MemAvailable")
     if available is None:
         return samples
-    # In units of the state: amcore 1, torch about 1.5, with its allocator tuned about 2.5.
-    per_sample = 5 * net.state_entries * np.dtype(dtype).itemsize
+    # In units of the state: amcore 1.5, torch about 1.5, with its allocator tuned about 2.5.
+    per_sample = 5.5 * net.state_entries * np.dtype(dtype).itemsize
     most = int(0.85 * available / per_sample)
     return samples if samples <= most else max(1000, most // 1000 * 1000)
 
@@ -376,6 +387,8 @@ def report_run(name: str, run: dict[str, Any]) -> None:
         if key in run:
             shares = ", ".join(f"{count} {share:.1%}" for count, share in run[key].items())
             print(f"  {text + ':':30} {shares}")
+    if lean := run["ratios"]["amcore_lean/amcore"]:
+        print(f"  {'without kept products:':30} {lean['value']:.2f} × the time")
     print(f"  {'peak memory:':30} {listed(run['memory_ratios'], '{:.2f} ×')}")
     cpu = {pair: found["value"] for pair, found in run["cpu_ratios"].items() if found}
     print(f"  {'CPU time:':30} {listed(cpu, '{:.2f} ×')}")

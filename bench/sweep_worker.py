@@ -55,7 +55,7 @@ class Side(Protocol):
 class Amcore:
     """amcore by its public interface; every second sweep is measured."""
 
-    def __init__(self, task: Task, backend: str) -> None:
+    def __init__(self, task: Task, backend: str, keep_products: bool = True) -> None:
         import amcore
 
         X, Y, weights = task.arrays()
@@ -68,6 +68,7 @@ class Amcore:
             measure_every=2,
             num_threads=task.threads,
             backend=backend,
+            keep_products=keep_products,
         )
         self.step: Any = None
 
@@ -129,7 +130,10 @@ TUNED_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 4
 
 @dataclass
 class Worker:
-    """The parent's end of a side: "amcore", "reference", "torch" or "torch_tuned"."""
+    """The parent's end of a side.
+
+    It is "amcore", "amcore_lean" (no products kept), "reference", "torch" or "torch_tuned".
+    """
 
     side: str
     task: Task
@@ -206,7 +210,8 @@ class Worker:
 def build(side: str, task: Task) -> Side:
     if side.startswith("torch"):
         return Torch(task)
-    return Amcore(task, "native" if side == "amcore" else "reference")
+    backend = "reference" if side == "reference" else "native"
+    return Amcore(task, backend, keep_products=side != "amcore_lean")
 
 
 def preload(side: str) -> None:

@@ -67,11 +67,11 @@ SIGNATURES = {
     ),
     "solve": (
         "problem scheme max_iter=100 tol=0.0 init='he' seed=0 callbacks=() measure_every=1 "
-        "num_threads=None dtype=None backend='native' comm=None verbose=0"
+        "num_threads=None dtype=None backend='native' comm=None keep_products=True verbose=0"
     ),
     "iterate": (
         "problem scheme max_iter=100 tol=0.0 init='he' seed=0 callbacks=() measure_every=1 "
-        "num_threads=None dtype=None backend='native' comm=None"
+        "num_threads=None dtype=None backend='native' comm=None keep_products=True"
     ),
     "blocks.ridge_update": "U V W b=None rho=1.0 alpha=0.0 lam=0.0 num_threads=None",
     "blocks.hidden_update": "S U W b=None gamma=1.0 rho=1.0 num_threads=None",
