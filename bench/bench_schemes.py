@@ -25,8 +25,8 @@ A skip connection costs no product. "Performed" is what the compiled passes do, 
 
     three-split      4          9       9    P is kept
     two-split        6         13      15    P once more; at N a third time, and W ΔV twice
-    admm             6         13      13    P once more; at N also W V
-    mdlam            6         13      13    P once more
+    admm             4         11      11    P is kept; at N also W V
+    mdlam            4         11      11    P is kept
 
 Neither counts more than one try of a step: in two-split every sample of V and row of W whose step
 is rejected takes another one, as relu's kinks have it, in mdlam a rejected sample 4 more. Neither
@@ -66,8 +66,8 @@ NEEDED = {  # layer 1, the layers between, layer N; of n d e
 PERFORMED = {
     "ThreeSplitBCD": (4, 9, 9),
     "TwoSplitBCD": (6, 13, 15),
-    "ADMM": (6, 13, 13),
-    "MDLAM": (6, 13, 13),
+    "ADMM": (4, 11, 11),
+    "MDLAM": (4, 11, 11),
 }
 CHECKED_SWEEPS = 3
 AGREE = {  # float64, relative

@@ -230,16 +230,12 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
       wide = w.template cast<double>();
     else
       wide = w.transpose().template cast<double>();
-    constexpr Index block = SpdSolver::block;
-    parallel_for((size + block - 1) / block, threads, [&](Index k, int) {
-      const Index first = k * block, count = std::min(block, size - first);
-      power.middleCols(first, count).noalias() = wide * wide.middleRows(first, count).transpose();
-    });
+    gram(wide, 1, power, threads);
     double norm = power.norm(), bound = norm, exponent = 1;
     if (!(norm > 0)) return norm;
     for (int k = 0; k < squarings; ++k) {
       power /= norm;
-      multiply(power, size, size, power.data(), next.data(), threads);
+      gram(power, 1, next, threads);  // M² = M Mᵀ
       power = next;
       norm = power.norm();
       exponent /= 2;

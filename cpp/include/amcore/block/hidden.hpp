@@ -145,7 +145,9 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
       wide = w.template cast<double>();
     else
       wide = w.transpose().template cast<double>();
-    shifted_gram(wide, kappa_, solver_.matrix(size), threads);
+    MatrixMap<double> shifted = solver_.matrix(size);
+    gram(wide, kappa_, shifted, threads);
+    shifted.diagonal().array() += 1;
     return wide;
   }
 

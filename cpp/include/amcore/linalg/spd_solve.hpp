@@ -68,10 +68,9 @@ class SpdSolver {
   Index size_ = 0;
 };
 
-// out (lower triangle and its mirror) ← scale · A Aᵀ + I, A: m × k column-major; column blocks in
+// out (lower triangle and its mirror) ← scale · A Aᵀ, A: m × k column-major; column blocks in
 // parallel.
-inline void shifted_gram(const MatrixMap<double>& a, double scale, MatrixMap<double> out,
-                         int threads) {
+inline void gram(const MatrixMap<double>& a, double scale, MatrixMap<double> out, int threads) {
   constexpr Index block = SpdSolver::block;
   const Index m = out.rows();
   parallel_for((m + block - 1) / block, threads, [&](Index k, int) {
@@ -79,7 +78,6 @@ inline void shifted_gram(const MatrixMap<double>& a, double scale, MatrixMap<dou
     out.block(j, j, m - j, count).noalias() =
         scale * (a.middleRows(j, m - j) * a.middleRows(j, count).transpose());
   });
-  out.diagonal().array() += 1;
   out.template triangularView<Eigen::StrictlyUpper>() = out.transpose();
 }
 
