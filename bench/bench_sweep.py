@@ -219,7 +219,7 @@ def time_sweeps(
             workers["torch_tuned"].close()
             lean = workers["amcore_lean"] = Worker("amcore_lean", problem)
             begin = len(workers["amcore"].history)
-            for _ in range(repeats + 1):
+            for _ in range(min(repeats, 3) + 1):
                 for side in ("amcore", "amcore_lean"):
                     workers[side].sweep()
                     workers[side].sweep()
