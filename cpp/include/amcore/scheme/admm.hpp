@@ -14,9 +14,9 @@
 // old value wherever it is used, so h_i is one number a sweep.
 //
 // Flops of a sweep per sample and weight of a square layer: 3 for W_i (E Vᵀ, V Vᵀ; what it needs of
-// Z_i = W_i V_{i−1} + b_i1ᵀ is kept from the sweep before, else 2 more), 8 for V_i (Z_i; W_{i+1} V_i;
-// two in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the new point for dist(0, ∂f), W ΔV
-// and ΔW V for the decrease.
+// Z_i = W_i V_{i−1} + b_i1ᵀ is kept from the sweep before, else 2 more), 8 for V_i (Z_i, W_{i+1}V_i
+// and two in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the new point for dist(0, ∂f),
+// W ΔV and ΔW V for the decrease.
 #pragma once
 
 #include "amcore/block/hidden.hpp"
