@@ -5,8 +5,9 @@
 
 A run is a random start and `--sweeps` three-splitting sweeps with the objective of each. Sides, in
 turns: `solve_many`, one run per thread with no Python between its sweeps; `solve`, one run after
-another on one thread; the NumPy reference; the same sweep in torch (`torch_three_split.py`) on one
-thread, where a small problem is fastest. First all sides must give the same objectives.
+another on one thread, and on all of them ("team"); the NumPy reference; the same sweep in torch
+(`torch_three_split.py`) on one thread, where a small problem is fastest. First all sides must give
+the same objectives.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def sides(dtype: str, sweeps: int, threads: int) -> dict[str, Runs]:
         runs = amcore.solve_many(problem, scheme, seed=seeds, num_threads=threads, **options)
         return [run.trace.objective[1:] for run in runs]
 
-    def one_by_one(seeds: range, backend: str) -> list[np.ndarray]:
+    def one_by_one(seeds: range, backend: str, team: int = 1) -> list[np.ndarray]:
         return [
             amcore.solve(
-                problem, scheme, seed=seed, num_threads=1, backend=backend, **options
+                problem, scheme, seed=seed, num_threads=team, backend=backend, **options
             ).trace.objective[1:]
             for seed in seeds
         ]
@@ -53,6 +54,7 @@ def sides(dtype: str, sweeps: int, threads: int) -> dict[str, Runs]:
     found: dict[str, Runs] = {
         "solve_many": many,
         "solve": lambda seeds: one_by_one(seeds, "native"),
+        "solve team": lambda seeds: one_by_one(seeds, "native", threads),
         "reference": lambda seeds: one_by_one(seeds, "reference"),
     }
     try:
@@ -149,6 +151,9 @@ def main() -> int:
                     "solve": median(
                         a / b for a, b in zip(rates["solve"], rates[side], strict=True)
                     ),
+                    "solve team": median(
+                        a / b for a, b in zip(rates["solve team"], rates[side], strict=True)
+                    ),
                 }
                 for side in found
             },
@@ -158,6 +163,7 @@ def main() -> int:
                 f"{dtype}  {side:10}  {typical[side]:9.2f} runs/s"
                 f"  solve_many/this {result[dtype]['ratios'][side]['median']:6.2f}"
                 f"  solve/this {result[dtype]['ratios'][side]['solve']:6.2f}"
+                f"  team/this {result[dtype]['ratios'][side]['solve team']:6.2f}"
                 f"  objectives differ by {apart[side]:.1e}"
             )
         if max(apart.values()) > AGREE[dtype]:
