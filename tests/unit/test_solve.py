@@ -251,3 +251,24 @@ def test_two_processes_solve_one_problem(backend):
         np.testing.assert_allclose(run.state["W2"], whole.state["W2"], rtol=1e-8, atol=1e-11)
     together = np.vstack([runs[rank].state["V2"] for rank in (0, 1)])
     np.testing.assert_allclose(together, whole.state["V2"], rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "activation"), [(amcore.ADMM(), "sigmoid"), (amcore.MDLAM(), "relu")]
+)
+def test_kept_products_change_no_bit(scheme, activation):
+    X = rng.normal(size=(900, 12))
+    problem = amcore.Problem(amcore.Network([12, 20, 15, 3], activation), X, X[:, :3])
+
+    def runs(keep, edit):
+        steps = amcore.iterate(problem, scheme, max_iter=5, keep_products=keep)
+        for step in steps:
+            if edit:
+                step.state["V1"][7] = step.state["V1"][8]
+                step.state["W2"][...] *= 1.5
+        return step
+
+    for edit in (False, True):
+        kept, again = runs(True, edit), runs(False, edit)
+        assert same_state(kept.state, again.state)
+        assert kept.trace.objective.tobytes() == again.trace.objective.tobytes()

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "amcore/activation/activation.hpp"
+#include "amcore/check.hpp"
 #include "amcore/scalar/root.hpp"
 #include "amcore/scalar/tanh.hpp"
 
