@@ -169,7 +169,6 @@ template <class T> class StepGram {
       scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
                           Buffer<T>(out * block)});
   }
-  static Index part_size(Index in) { return in * in; }
 
   void begin(Index in, int threads) {
     in_ = in;

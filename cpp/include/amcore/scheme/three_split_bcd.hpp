@@ -369,10 +369,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
           s[k] = static_cast<T>(pull * (v[k] - s[k]) - rho * pulled[k]);
       }
     }
-    if (inexact)
-      take_regularizer(here, measure, tile, v, tally);
-    else
-      take_regularizer(here, false, tile, v, tally);
+    take_regularizer(here, measure && inexact, tile, v, tally);
     return nullptr;
   }
 
