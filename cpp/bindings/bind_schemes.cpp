@@ -48,9 +48,13 @@ void expect_positive(const std::vector<double>& values, std::size_t layers, cons
   for (const double value : values) positive(value, name);
 }
 
-InnerLoop inner_loop(double tolerance, int iterations) {
+void expect_a_step(int steps, const char* name) {
+  if (steps < 1) throw py::value_error(std::string(name) + " must be at least 1");
+}
+
+InnerLoop inner_loop(double tolerance, int iterations, const char* name) {
   nonnegative(tolerance, "inner_tol");
-  if (iterations < 1) throw py::value_error("inner_iters must be at least 1");
+  expect_a_step(iterations, name);
   return {tolerance, iterations};
 }
 
@@ -201,7 +205,7 @@ std::unique_ptr<Engine> three_split_bcd(const Assembly& assembly, const std::vec
   expect_positive(gamma, assembly.layers.size(), "gamma");
   expect_positive(rho, assembly.layers.size(), "rho");
   positive(alpha, "alpha");
-  const InnerLoop inner = inner_loop(inner_tol, inner_iters);
+  const InnerLoop inner = inner_loop(inner_tol, inner_iters, "inner_iters");
   return Engine::make<ThreeSplitBCD>(assembly, {"W", "b", "U", "V"}, {}, [&](auto zero) {
     return typename ThreeSplitBCD<decltype(zero)>::Options{gamma, rho, alpha, inner};
   });
@@ -233,16 +237,17 @@ void expect_no_skip(const Assembly& assembly, const char* scheme) {
 
 std::unique_ptr<Engine> two_split_bcd(const Assembly& assembly, const std::vector<double>& gamma,
                                       double alpha, int inner_iters,
-                                      const MajorizerNumbers& majorizers) {
+                                      const MajorizerNumbers& majorizers, double inner_tol,
+                                      int inner_steps) {
   const std::size_t N = assembly.layers.size();
   expect_positive(gamma, N, "gamma");
   positive(alpha, "alpha");
-  if (inner_iters < 1) throw py::value_error("inner_iters must be at least 1");
+  expect_a_step(inner_iters, "inner_iters");
   const std::vector<Majorizer> bounds = majorizer_of_layers(majorizers, N);
+  const InnerLoop inner = inner_loop(inner_tol, inner_steps, "inner_steps");
   expect_no_skip(assembly, "two_split_bcd");
   return Engine::make<TwoSplitBCD>(assembly, {"W", "b", "V"}, {}, [&](auto zero) {
-    return typename TwoSplitBCD<decltype(zero)>::Options{gamma, alpha, inner_iters, bounds,
-                                                         InnerLoop{}};
+    return typename TwoSplitBCD<decltype(zero)>::Options{gamma, alpha, inner_iters, bounds, inner};
   });
 }
 
@@ -460,7 +465,8 @@ void bind_schemes(py::module_& m) {
   m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
         py::arg("measure_every"), py::arg("num_threads"));
   m.def("two_split_bcd", &two_split_bcd, py::arg("assembly"), py::arg("gamma"), py::arg("alpha"),
-        py::arg("inner_iters"), py::arg("majorizers"));
+        py::arg("inner_iters"), py::arg("majorizers"), py::arg("inner_tol") = InnerLoop{}.tolerance,
+        py::arg("inner_steps") = InnerLoop{}.iterations);
   m.def("admm", &admm, py::arg("assembly"), py::arg("beta"), py::arg("xi"), py::arg("majorizers"),
         py::arg("backprop"));
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),

@@ -105,6 +105,8 @@ def two_split_bcd(
     alpha: float,
     inner_iters: int,
     majorizers: Sequence[tuple[float, float, float]],
+    inner_tol: float = ...,
+    inner_steps: int = ...,
 ) -> Engine: ...
 def admm(
     assembly: Assembly,

@@ -191,6 +191,22 @@ class Scheme(ABC):
         return reference
 
 
+def _check_activation_regularizers(problem: Problem) -> None:
+    """Refuse s_i that are no sums over samples, and an s_N that the loss does not go with."""
+    for i, regularizer in enumerate(problem.activation_regularizers, start=1):
+        if not regularizer.reference.by_row:
+            raise ValueError(
+                f"activation_regularizer: {regularizer} of layer {i} couples the samples, "
+                "whose activations are updated one by one"
+            )
+    last = problem.activation_regularizers[-1]
+    if last.reference.terms is None and "smooth" not in problem.loss.traits:
+        raise ValueError(
+            f"activation_regularizer: {last} of the output goes with smooth losses only, "
+            f"got {problem.loss}"
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class ThreeSplitBCD(Scheme):
     """Three-splitting block coordinate descent, for every pattern of skip connections.
@@ -257,18 +273,7 @@ class ThreeSplitBCD(Scheme):
             Naming what is wrong.
         """
         self._couplings(problem.network)
-        for i, regularizer in enumerate(problem.activation_regularizers, start=1):
-            if not regularizer.reference.by_row:
-                raise ValueError(
-                    f"activation_regularizer: {regularizer} of layer {i} couples the samples, "
-                    "whose activations are updated one by one"
-                )
-        last = problem.activation_regularizers[-1]
-        if last.reference.terms is None and "smooth" not in problem.loss.traits:
-            raise ValueError(
-                f"activation_regularizer: {last} of the output goes with smooth losses only, "
-                f"got {problem.loss}"
-            )
+        _check_activation_regularizers(problem)
 
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
         """W, U and V for every layer."""
@@ -315,12 +320,15 @@ class TwoSplitBCD(Scheme):
 
     Minimises over W, b, V
 
-        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − σ_i(W_i V_{i−1} + b_i)‖²,
+        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − σ_i(W_i V_{i−1} + b_i)‖²,
 
     one sweep lowering f + α/2‖block − old block‖² in V_i, (W_i, b_i) for i = N, …, 1: exactly for
     V_N and where the activation around the block is the identity, else by steps of least squares
-    that majorise the square around the activation. No step is taken that would raise it, so every
-    sweep has f_k − f_{k+1} ≥ α/2 Σ‖Δblock‖².
+    that majorise the square around the activation, with proximal gradient steps inside for r_i and
+    s_i that are no ridge. No step is taken that would raise it, so every sweep has
+    f_k − f_{k+1} ≥ α/2 Σ‖Δblock‖².
+
+    A regulariser s_i must be a sum over samples: any but ``l2_ball`` and ``group_lasso(axis=0)``.
 
     dist(0, ∂f) is measured with the right derivative at kinks of an activation, and is an upper
     bound there.
@@ -333,6 +341,11 @@ class TwoSplitBCD(Scheme):
         Proximal weight α > 0.
     inner_iters : int
         Majorised steps per block and sweep, at least 1.
+    inner_tol : float
+        A block whose regulariser is no ridge takes proximal gradient steps, until their residual is
+        this share of the first one's, for activations sample by sample; at least 0.
+    inner_steps : int
+        At most so many of these steps per majorised step.
 
     Raises
     ------
@@ -346,20 +359,25 @@ class TwoSplitBCD(Scheme):
     """
 
     stem: ClassVar[str] = "two_split_bcd"
+    regularizes_activations: ClassVar[bool] = True
     distributed: ClassVar[bool] = False  # h needs a maximum over all samples
 
     gamma: float | Sequence[float] = 1.0
     alpha: float = 1.0
     inner_iters: int = 1
+    inner_tol: float = 1e-6
+    inner_steps: int = 200
 
     def __post_init__(self) -> None:
         """Check and freeze the hyperparameters."""
         object.__setattr__(self, "gamma", _numbers("gamma", self.gamma, above=0))
         object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
         object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
+        object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
+        object.__setattr__(self, "inner_steps", _checks.integer("inner_steps", self.inner_steps, 1))
 
     def check(self, problem: Problem) -> None:
-        """Refuse skip connections and weights that do not match the layers.
+        """Refuse skip connections, weights that do not match, regularisers that couple samples.
 
         Raises
         ------
@@ -369,6 +387,7 @@ class TwoSplitBCD(Scheme):
         self._couplings(problem.network)
         if any(problem.network.skip):
             raise ValueError("skip: TwoSplitBCD takes no skip connections")
+        _check_activation_regularizers(problem)
 
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
         """W and V for every layer."""
@@ -385,6 +404,8 @@ class TwoSplitBCD(Scheme):
             "alpha": self.alpha,
             "inner_iters": self.inner_iters,
             "majorizers": [(m.base, m.slope, m.center) for m in majorizers],
+            "inner_tol": self.inner_tol,
+            "inner_steps": self.inner_steps,
         }
 
     def _couplings(self, network: Network) -> list[float]:

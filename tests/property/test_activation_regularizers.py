@@ -1,6 +1,7 @@
-"""Regularisers on the activations of every layer: the hidden and the output block."""
+"""Regularisers on the activations of every layer: their blocks, and the schemes that take them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from strategies import ACTIVATIONS, DTYPES, LOSSES, names, operator, targets
 
 FEW = settings.default.max_examples // 5
 EXACT = {"inner_tol": 1e-13, "inner_iters": 5000}
+SCHEMES = {
+    "three_split": amcore.ThreeSplitBCD(**EXACT),
+    "two_split": amcore.TwoSplitBCD(inner_tol=1e-13, inner_steps=5000),
+}
 BY_SAMPLE = [stem for stem in names("regularizer") if stem != "l2_ball"]
 CONVEX = [stem for stem in BY_SAMPLE if stem != "l0"]
 REGULARIZERS = {
@@ -43,7 +48,8 @@ def fits(loss, stem):
 
 @st.composite
 def problems(draw, stems=tuple(CONVEX)):
-    """Networks with a regulariser on each layer's activations, and a scheme."""
+    """Networks with a regulariser on each layer's activations, and a scheme that takes them."""
+    three = draw(st.booleans())
     depth = draw(st.integers(1, 4))
     width = st.integers(2, 9)
     widths = [draw(width)]
@@ -53,7 +59,7 @@ def problems(draw, stems=tuple(CONVEX)):
     chosen = [draw(st.sampled_from(stems)) for _ in range(depth)]
     if not fits(loss, chosen[-1]):
         chosen[-1] = "l1"
-    skip = [a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)]
+    skip = [three and a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)]
     hidden = [draw(ACTIVATIONS) for _ in range(depth - 1)]
     output = draw(st.one_of(st.just("identity"), ACTIVATIONS))
     net = amcore.Network(widths, hidden, output, skip, draw(st.booleans()))
@@ -72,8 +78,11 @@ def problems(draw, stems=tuple(CONVEX)):
         ],
     )
     weight = st.sampled_from([0.3, 1.0, 3.0])
-    scheme = amcore.ThreeSplitBCD(gamma=draw(weight), rho=draw(weight), alpha=draw(weight), **EXACT)
-    return problem, scheme
+    if three:
+        scheme = replace(SCHEMES["three_split"], rho=draw(weight))
+    else:
+        scheme = replace(SCHEMES["two_split"], inner_iters=draw(st.integers(1, 3)))
+    return problem, replace(scheme, gamma=draw(weight), alpha=draw(weight))
 
 
 @given(case=problems())
@@ -102,15 +111,21 @@ def test_native_is_the_reference(case):
 @settings(max_examples=FEW)
 @given(case=problems())
 def test_sufficient_decrease(backend, case):
-    """(α + γ/2)‖ΔV_N‖² + γ/2 ‖ΔV_i‖² + α/2 (‖ΔU‖² + ‖ΔW‖²) at least, every s_i being convex."""
+    """(α + γ/2)‖ΔV_N‖² + κ/2 ‖ΔV_i‖² + α/2 (‖ΔU‖² + ‖ΔW‖²) at least, every s_i being convex.
+
+    κ is γ in the three-splitting scheme, whose V_i has no proximal term, and α in the other.
+    """
     problem, scheme = case
     trace = amcore.solve(problem, scheme, max_iter=8, backend=backend).trace
     f, depth = trace.objective, problem.network.depth
+    three = isinstance(scheme, amcore.ThreeSplitBCD)
     gain = (scheme.alpha + scheme.gamma / 2) * trace.step_norm[f"V{depth}"] ** 2
     for i in range(1, depth + 1):
         gain = gain + scheme.alpha / 2 * trace.step_norm[f"W{i}"] ** 2
         if i < depth:
-            gain = gain + scheme.gamma / 2 * trace.step_norm[f"V{i}"] ** 2
+            kappa = scheme.gamma if three else scheme.alpha
+            gain = gain + kappa / 2 * trace.step_norm[f"V{i}"] ** 2
+        if i < depth and three:
             gain = gain + scheme.alpha / 2 * trace.step_norm[f"U{i}"] ** 2
     assert np.isfinite(f).all()
     assert (trace.decrease >= gain * (1 - 1e-7) - 1e-12 * f[:-1]).all()
@@ -125,7 +140,9 @@ def test_never_rises(inner_iters, dtype, case):
     """Whatever the inner loop does, also for l0."""
     problem, scheme = case
     assume(problem.loss.name != "exponential" or dtype == np.float64)  # overflows
-    scheme = amcore.ThreeSplitBCD(scheme.gamma, scheme.rho, scheme.alpha, inner_iters=inner_iters)
+    three = isinstance(scheme, amcore.ThreeSplitBCD)
+    steps = {"inner_iters" if three else "inner_steps": inner_iters}
+    scheme = replace(scheme, inner_tol=1e-6, **steps)
     trace = amcore.solve(problem, scheme, max_iter=6, dtype=dtype).trace
     few = 200 * np.finfo(dtype).eps * trace.objective[0]
     assert (trace.decrease >= -few).all()
@@ -227,17 +244,18 @@ SAME = {
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("case", SAME)
-def test_special_cases(case, backend):
+def test_special_cases(case, scheme, backend):
     rng = np.random.default_rng(6)
     widths = [4, 1, 1] if "one entry" in case else [4, 6, 6, 3]
-    net = amcore.Network(widths, "tanh", skip=[a == b for a, b in itertools.pairwise(widths)])
+    skip = [a == b and scheme == "three_split" for a, b in itertools.pairwise(widths)]
+    net = amcore.Network(widths, "tanh", skip=skip)
     X, Y = rng.normal(size=(40, 4)), rng.normal(size=(40, widths[-1]))
-    scheme = amcore.ThreeSplitBCD(**EXACT)
     one, other = (
         amcore.solve(
             amcore.Problem(net, X, Y, activation_regularizer=operator("regularizer", *given)),
-            scheme,
+            SCHEMES[scheme],
             max_iter=5,
             backend=backend,
         ).trace
@@ -247,22 +265,24 @@ def test_special_cases(case, backend):
     np.testing.assert_allclose(one.subgradient_distance, other.subgradient_distance, rtol=1e-6)
 
 
-def problem_with(*given, loss="squared", n=300, **options):
+def problem_with(*given, loss="squared", n=300, skip=True, **options):
     rng = np.random.default_rng(7)
-    net = amcore.Network([5, 8, 8, 3], "relu", skip=[False, True, False])
+    net = amcore.Network([5, 8, 8, 3], "relu", skip=[False, skip, False])
     X = rng.normal(size=(n, 5))
     Y = targets(operator("loss", loss), rng, n, 3)
     return amcore.Problem(net, X, Y, loss, activation_regularizer=list(given), **options)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_threads_do_not_matter(threads):
+@pytest.mark.parametrize("scheme", [amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(inner_iters=2)])
+@pytest.mark.parametrize("options", [{"num_threads": 2}, {"num_threads": 3, "measure_every": 2}])
+def test_threads_and_measuring_do_not_matter(options, scheme):
     problem = problem_with(
-        "l1", regularizer("group_lasso"), "nonnegative", loss="cross_entropy", n=4000
-    )
+        "l1", regularizer("group_lasso"), "nonnegative", loss="cross_entropy", n=4000,
+        skip=isinstance(scheme, amcore.ThreeSplitBCD),
+    )  # fmt: skip
     one, many = (
-        amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, num_threads=k)
-        for k in (1, threads)
+        amcore.solve(problem, scheme, max_iter=3, **given)
+        for given in ({"num_threads": 1}, options)
     )
     assert one.trace.objective.tobytes() == many.trace.objective.tobytes()
     for name, array in one.state.items():
@@ -287,8 +307,10 @@ def test_a_sample_does_not_depend_on_the_others():
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
-def test_a_run_continues_with_the_same_bits(backend):
-    problem, scheme = problem_with("l1", "box", "elastic_net", n=50), amcore.ThreeSplitBCD()
+@pytest.mark.parametrize("scheme", [amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(inner_iters=2)])
+def test_a_run_continues_with_the_same_bits(scheme, backend):
+    skip = isinstance(scheme, amcore.ThreeSplitBCD)
+    problem = problem_with("l1", "box", "elastic_net", n=50, skip=skip)
     whole = amcore.solve(problem, scheme, max_iter=4, backend=backend)
     half = amcore.solve(problem, scheme, max_iter=2, backend=backend)
     rest = amcore.solve(problem, scheme, max_iter=2, init=half.state, backend=backend)
@@ -296,9 +318,10 @@ def test_a_run_continues_with_the_same_bits(backend):
         assert array.tobytes() == rest.state[name].tobytes(), name
 
 
-def test_sparse_activations_are_exactly_zero():
-    problem = problem_with(*[amcore.regularizers.l1(1.0)] * 3, n=80)
-    run = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=30)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_sparse_activations_are_exactly_zero(scheme):
+    problem = problem_with(*[amcore.regularizers.l1(1.0)] * 3, n=80, skip=scheme == "three_split")
+    run = amcore.solve(problem, SCHEMES[scheme], max_iter=30)
     assert min(np.mean(run.state[f"V{i}"] == 0) for i in (1, 2, 3)) > 0.2
     assert run.trace.parts["activation_regularizer"][-1] == pytest.approx(
         sum(np.abs(run.state[f"V{i}"]).sum() for i in (1, 2, 3))
@@ -333,9 +356,11 @@ def test_start_outside_the_set(backend):
         (("none", "none", "group_lasso"), "hinge", "of the output goes with smooth losses only"),
     ],
 )  # fmt: skip
-def test_refused(given, loss, message):
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_refused(scheme, given, loss, message):
+    problem = problem_with(*given, loss=loss, n=20, skip=scheme == "three_split")
     with pytest.raises(ValueError, match=f"activation_regularizer: .*{message}"):
-        amcore.solve(problem_with(*given, loss=loss, n=20), amcore.ThreeSplitBCD())
+        amcore.solve(problem, SCHEMES[scheme])
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
@@ -355,3 +380,19 @@ def test_overflow_names_the_block(layer, backend):
     assert caught.value.block in "VU"
     assert caught.value.layer >= layer
     assert layer < 3 or (state["V3"] == before).all()
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_overflow_names_the_block_of_two_split(layer, backend):
+    net = amcore.Network([3, 4, 4, 2], "softplus", "softplus")
+    X, Y = np.ones((5, 3)), np.eye(2)[[0, 1, 0, 1, 0]]
+    problem = amcore.Problem(net, X, Y, "cross_entropy", activation_regularizer="l1")
+    run = amcore.iterate(problem, amcore.TwoSplitBCD(), max_iter=3, backend=backend)
+    state = next(run).state
+    state[f"W{layer}"][0, 1] = np.inf
+    before = state[f"V{layer}"].copy()
+    with pytest.raises(amcore.NumericalError) as caught:
+        next(run)
+    assert caught.value.layer >= layer
+    assert (state[f"V{layer}"] == before).all()

@@ -111,12 +111,12 @@ template <class T> struct Example {
     ThreeSplitBCD<T> three_split(problem, {weights, weights, 0.3}, execution);
     for (Layer<T>& layer : problem.layers) {
       layer.skip = false;
-      layer.activation_regularizer = nullptr;
     }
     TwoSplitBCD<T> two_split(
         problem, {weights, 0.3, 2, std::vector<Majorizer>(N, {1, 0.8, 0}), {}}, execution);
     for (Layer<T>& layer : problem.layers) {
       if (!layer.activation->is_identity()) layer.activation = &tanh;
+      layer.activation_regularizer = nullptr;
     }
     ADMM<T> admm(problem, {weights, weights, std::vector<Majorizer>(N, {1, 0.8, 0}), true},
                  execution);

@@ -102,9 +102,10 @@ def test_every_sweep_decreases_as_the_steps_promise(case):
 
 @pytest.mark.parametrize("sigma", ACTIVATIONS)
 @pytest.mark.parametrize("inner_iters", [1, 3])
-def test_no_block_rises(sigma, inner_iters):
+@pytest.mark.parametrize("of_V", ["none", "l1"])
+def test_no_block_rises(of_V, sigma, inner_iters):
     """f + α/2‖block − old block‖², computed anew around every block of the reference."""
-    problem = make(sigma=sigma)
+    problem = make(sigma=sigma, activation_regularizer=of_V)
     alpha, rises, moved = 0.5, [], set()
 
     class Watched(Reference):
@@ -137,6 +138,7 @@ def test_no_block_rises(sigma, inner_iters):
         loss=problem.loss.reference,
         loss_weight=1.0,
         weight_regularizers=[r.reference for r in problem.weight_regularizers],
+        activation_regularizers=[s.reference for s in problem.activation_regularizers],
         **scheme._options(problem),
     )
     for _ in range(5):
@@ -251,6 +253,8 @@ def test_data_of_any_size_descend(sigma, scale, backend):
         ({"alpha": np.nan}, "alpha"),
         ({"inner_iters": 0}, "inner_iters"),
         ({"inner_iters": 1.5}, "inner_iters"),
+        ({"inner_tol": -1.0}, "inner_tol"),
+        ({"inner_steps": 0}, "inner_steps"),
     ],
 )
 def test_wrong_hyperparameters(options, message):
@@ -263,7 +267,4 @@ def test_wrong_problems():
     skip = amcore.Network([4, 4, 2], skip=[True, False])
     with pytest.raises(ValueError, match="skip: TwoSplitBCD takes no skip connections"):
         amcore.solve(amcore.Problem(skip, problem.X, problem.Y), amcore.TwoSplitBCD())
-    regularised = amcore.Problem(problem.network, problem.X, problem.Y, activation_regularizer="l1")
-    with pytest.raises(ValueError, match="activation_regularizer"):
-        amcore.solve(regularised, amcore.TwoSplitBCD())
     assert replace(amcore.TwoSplitBCD(), alpha=2.0).alpha == 2.0

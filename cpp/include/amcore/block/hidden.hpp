@@ -64,16 +64,17 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
 
   // Of one thread: what a regularised update of a tile needs.
   struct Workspace {
+    Workspace() = default;
     Workspace(Index width, Index samples)
         : loop(width, samples), ahead(width * samples), change(width * samples) {}
     SampleProximalGradient<T> loop;
     Buffer<T> ahead, change;  // U − b1ᵀ − W y;  W(z − x)
   };
 
-  // With regularizer(V): v is the old value on entry, s apart.
+  // With regularizer(V): v is the old value on entry, s apart; residual: U − b1ᵀ − W v on entry and
+  // on return.
   void update(Index t, const T* s, T* residual, T* v, T* panels, const Regularizer<T>& regularizer,
               const InnerLoop& loop, const Workspace& workspace) const {
-    subtract_product(t, v, residual, panels);
     std::copy_n(residual, out_ * t, workspace.ahead.data());
     workspace.loop.solve(in_, t, LeastSquares{*this, t, s, residual, panels, workspace}, steepest_,
                          regularizer, v, loop);

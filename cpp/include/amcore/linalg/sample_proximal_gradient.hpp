@@ -33,7 +33,7 @@ template <class T> class SampleProximalGradient {
                                      const Regularizer<T>& s, T* x, const InnerLoop& loop) const {
     T *const y = y_.data(), *const z = z_.data(), *const step = step_.data();
     std::copy_n(x, d * t, y);
-    std::fill_n(progress_.data(), t, Progress{L, 1, -1, true, true});
+    std::fill_n(progress_.data(), t, Progress{L, 1, -1, 0, true, true});
     Index active = t;
     for (int k = 0; k < loop.iterations && active > 0; ++k) {
       smooth.gradient(y, z);
@@ -56,9 +56,12 @@ template <class T> class SampleProximalGradient {
     }
   }
 
+  // How much the objective of sample j fell.
+  double fall(Index j) const { return progress_.data()[j].fall; }
+
  private:
   struct Progress {
-    double L, momentum, first;
+    double L, momentum, first, fall;
     bool plain, active;  // is y = x? does the sample go on?
   };
 
@@ -83,6 +86,7 @@ template <class T> class SampleProximalGradient {
       p.plain = true;
       return p.active;
     }
+    p.fall -= total;
     const double moved = sum(d, [&](Index i) { return square(static_cast<double>(z[i]) - y[i]); });
     const double residual = p.L * std::sqrt(moved);
     if (p.first < 0) p.first = residual;

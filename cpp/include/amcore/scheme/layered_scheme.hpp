@@ -10,6 +10,8 @@
 #include <atomic>
 #include <chrono>
 
+#include "amcore/block/hidden.hpp"
+#include "amcore/block/output.hpp"
 #include "amcore/block/weight.hpp"
 #include "amcore/scheme/forward.hpp"
 
@@ -69,11 +71,12 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
  protected:
   using Tally = std::array<double, Sums>;
 
-  // Of one thread: panels for products, and arrays as large as the widest layer's tile.
+  // Of one thread: panels for products, arrays as large as the widest layer's tile, and what
+  // regularised activations need.
   struct Workspace {
     Panels<T> panels;
     std::vector<Buffer<T>> arrays;
-    std::size_t thread;
+    typename HiddenBlock<T>::Workspace steps;
     T* operator()(std::size_t k) const { return arrays[k].data(); }
   };
 
@@ -106,8 +109,9 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     maxima_ = Buffer<double>(plan_.chunks());
     for (int thread = 0; thread < threads_; ++thread) {
       Workspace& workspace = workspaces_.emplace_back();
-      workspace.thread = static_cast<std::size_t>(thread);
       workspace.panels = Panels<T>(width, plan_.tile());
+      if (regularizes_activations())
+        workspace.steps = typename HiddenBlock<T>::Workspace(width, plan_.tile());
       for (std::size_t k = 0; k < arrays; ++k) workspace.arrays.emplace_back(width * plan_.tile());
     }
     double total = static_cast<double>(problem.samples);
@@ -120,6 +124,50 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   void pack_weights(std::size_t i) {
     const Layer<T>& l = layers_[i];
     pack_left(l.out, l.in, l.W, l.in, Index(1), packed_.data());
+  }
+
+  bool regularizes_activations() const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const Layer<T>& l) { return l.activation_regularizer; });
+  }
+  // Does V_i take proximal gradient steps, if it is hidden?
+  static bool is_inexact(const Layer<T>& layer) {
+    return layer.activation_regularizer && !layer.activation_regularizer->is_ridge();
+  }
+  // The λ of s_i = λ/2 ‖·‖².
+  static double ridge_v(const Layer<T>& layer) {
+    return layer.activation_regularizer && !is_inexact(layer)
+               ? layer.activation_regularizer->ridge()
+               : 0;
+  }
+
+  // v ← argmin c ℓ(v, Y) + s_N(v) + γ/2‖v − s‖² + α/2‖v − V_N‖² for a tile; q, other: scratch.
+  // Returns the block whose values are not finite, else null.
+  const char* update_output(Tile tile, const T* s, double gamma, double alpha,
+                            const InnerLoop& inner, const Workspace& array, T* q, T* other,
+                            T* v) const {
+    const Layer<T>& l = layers_.back();
+    const Index size = tile.size * l.out;
+    const T *const y = Y_ + tile.begin * l.out, *const V = l.V + tile.begin * l.out;
+    if (l.activation_regularizer) {
+      if (!all_finite(size, s)) return "V";  // steps that go nowhere would hide it
+      amcore::output_update(l.out, tile.size, loss_, loss_weight_, y, s, V, gamma, alpha,
+                            *l.activation_regularizer, inner, array.steps.loop, q, other, v);
+    } else {
+      amcore::output_update(l.out, tile.size, loss_, loss_weight_, y, s, V, gamma, alpha, q, v);
+    }
+    return all_finite(size, v) ? nullptr : "V";
+  }
+
+  // dist²(0, ∂(c ℓ + s_N)(v) + γ fit) for a tile of V_N; left, right: scratch.
+  double output_distance(Tile tile, const T* v, const T* fit, double gamma, T* left,
+                         T* right) const {
+    const Layer<T>& l = layers_.back();
+    const T* const y = Y_ + tile.begin * l.out;
+    if (!l.activation_regularizer)
+      return loss_.squared_distance(l.out, tile.size, v, y, fit, gamma, loss_weight_);
+    return amcore::output_distance(l.out, tile.size, loss_, loss_weight_, y, v,
+                                   *l.activation_regularizer, fit, gamma, left, right);
   }
 
   // body(chunk, tile, tally, workspace) over all samples; the sums of its tallies over all

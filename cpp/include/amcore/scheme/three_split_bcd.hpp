@@ -23,8 +23,6 @@
 // arrays, except the Gram matrix of the input.
 #pragma once
 
-#include "amcore/block/hidden.hpp"
-#include "amcore/block/output.hpp"
 #include "amcore/block/preactivation.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
@@ -61,8 +59,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   ThreeSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 11, 9), options_(std::move(options)) {
-    Index hidden_out = 1, hidden_in = 1, late = 0, width = layers_[0].in;
-    for (const Layer<T>& layer : layers_) width = std::max(width, layer.out);
+    Index hidden_out = 1, hidden_in = 1, late = 0;
     for (std::size_t i = 1; i < depth(); ++i) {
       hidden_out = std::max(hidden_out, layers_[i].out);
       hidden_in = std::max(hidden_in, layers_[i].in);
@@ -72,8 +69,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     step_gram_ = StepGram<T>(hidden_out, hidden_in, plan_.chunks(), threads_);
     products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     carry_ = Buffer<T>(late * problem.samples);
-    if (regularizes_activations())
-      for (int thread = 0; thread < threads_; ++thread) steps_.emplace_back(width, plan_.tile());
     measurement_.resize(depth());
     name_report();
   }
@@ -110,6 +105,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   using Sum = ThreeSplitSum;
   using Base::depth, Base::pack_weights, Base::pass, Base::previous, Base::weight_distance;
   using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
+  using Base::is_inexact, Base::regularizes_activations, Base::ridge_v;
   using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
   using typename Base::Tally;
   using typename Base::Workspace;
@@ -131,20 +127,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   bool is_late(std::size_t i) const { return layers_[i].skip && i > 0; }
   double alpha_u(std::size_t i) const {
     return i + 1 == layers_.size() && layers_[i].activation->is_identity() ? 0 : options_.alpha;
-  }
-  bool regularizes_activations() const {
-    return std::any_of(layers_.begin(), layers_.end(),
-                       [](const Layer<T>& l) { return l.activation_regularizer; });
-  }
-  // Does V_i take proximal gradient steps, if it is hidden?
-  static bool is_inexact(const Layer<T>& layer) {
-    return layer.activation_regularizer && !layer.activation_regularizer->is_ridge();
-  }
-  // The λ of s_i = λ/2 ‖·‖².
-  static double ridge_v(const Layer<T>& layer) {
-    return layer.activation_regularizer && !is_inexact(layer)
-               ? layer.activation_regularizer->ridge()
-               : 0;
   }
   void prepare_pass(std::size_t i) {
     pack_weights(i);
@@ -174,7 +156,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     }
     const Tally tally = pass(
         i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& workspace) -> const char* {
-          const char* const failed = top ? update_output(measure, tile, sums, workspace)
+          const char* const failed = top ? update_top(measure, tile, sums, workspace)
                                          : update_hidden(i, measure, chunk, tile, sums, workspace);
           return failed ? failed : update_preactivation(i, measure, chunk, tile, sums, workspace);
         });
@@ -231,24 +213,18 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     for (Index k = 0; k < size; ++k) s[k] += v[k];
   }
 
-  const char* update_output(bool measure, Tile tile, Tally& tally, const Workspace& array) const {
+  const char* update_top(bool measure, Tile tile, Tally& tally, const Workspace& array) const {
     const Handed handed(array);
     const std::size_t i = layers_.size() - 1;
     const Layer<T>& here = layers_[i];
-    const Regularizer<T>* const regularizer = here.activation_regularizer;
-    const Index t = tile.size, size = t * here.out;
-    const double gamma = options_.gamma[i], alpha = options_.alpha;
+    const Index t = tile.size;
+    const double gamma = options_.gamma[i];
     const T *const y = Y_ + tile.begin * here.out, *const V = here.V + tile.begin * here.out;
     T *const s = array(3), *const v = handed.v;
     fit_target(here, tile, previous(i), s);
-    // Steps that go nowhere would hide it.
-    if (regularizer && !all_finite(size, s)) return "V";
-    if (regularizer)
-      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, *regularizer,
-                    options_.inner, steps_[array.thread].loop, array(4), array(5), v);
-    else
-      output_update(here.out, t, loss_, loss_weight_, y, s, V, gamma, alpha, array(4), v);
-    if (!all_finite(size, v)) return "V";
+    const char* const failed = Base::update_output(tile, s, gamma, options_.alpha, options_.inner,
+                                                   array, array(4), array(5), v);
+    if (failed) return failed;
     tally[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
     if (measure) {
       const BlockStep moved = output_step(here.out, t, loss_, loss_weight_, y, s, V, v, gamma);
@@ -308,7 +284,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     });
     if (inexact) {
       std::copy_n(V, t * here.out, v);
-      hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, steps_[array.thread]);
+      hidden_.subtract_product(t, v, residual, panels);
+      hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, array.steps);
     } else {
       if (s != v) std::copy_n(s, t * here.out, v);
       hidden_.update(t, residual, v, panels);
@@ -431,7 +408,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
         tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
         if (measure && top)
-          tally[Sum::distance_v_here] += top_distance(slice, v, z, array(9), array(10));
+          tally[Sum::distance_v_here] +=
+              Base::output_distance(slice, v, z, gamma, array(9), array(10));
       }
       if (measure && !top) {
         // The gradient of the smooth terms at V_i as far as it is known: that before U_i moved, and
@@ -459,23 +437,13 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Layer<T>& layer = layers_[i];
     const Index size = tile.size * layer.out;
     const T* const v = layer.V + tile.begin * layer.out;
-    if (i + 1 == layers_.size()) return top_distance(tile, v, fit, left, right);
+    if (i + 1 == layers_.size())
+      return Base::output_distance(tile, v, fit, options_.gamma[i], left, right);
     T* const gradient = carry_.data() + tile.begin * layer.out;
     for (Index k = 0; k < size; ++k) gradient[k] -= static_cast<T>(options_.gamma[i] * step[k]);
     return is_inexact(layer)
                ? layer.activation_regularizer->squared_distance(tile.size, layer.out, v, gradient)
                : sum_of_squares(size, gradient);
-  }
-
-  // dist² of V_N, fit = V_N − [V_{N−1}] − σ(U_N); left, right: scratch.
-  double top_distance(Tile tile, const T* v, const T* fit, T* left, T* right) const {
-    const Layer<T>& l = layers_.back();
-    const T* const y = Y_ + tile.begin * l.out;
-    const double gamma = options_.gamma.back();
-    if (!l.activation_regularizer)
-      return loss_.squared_distance(l.out, tile.size, v, y, fit, gamma, loss_weight_);
-    return output_distance(l.out, tile.size, loss_, loss_weight_, y, v, *l.activation_regularizer,
-                           fit, gamma, left, right);
   }
 
   // How much pull/2 ‖V − S‖² falls from `old` to v.
@@ -556,7 +524,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (top) {
         const T* const y = Y_ + tile.begin * here.out;
         sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
-        sums[Sum::distance_v_here] += top_distance(tile, v, fit, array(2), array(3));
+        sums[Sum::distance_v_here] +=
+            Base::output_distance(tile, v, fit, options_.gamma[i], array(2), array(3));
       } else {
         // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
         T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
@@ -665,8 +634,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   Options options_;
   HiddenBlock<T> hidden_;
-  // Of one thread: for regularised V_i.
-  std::vector<typename HiddenBlock<T>::Workspace> steps_;
   StepGram<T> step_gram_;     // of V_i
   ProductCache<T> products_;  // P_i
   Buffer<T> carry_;           // gradients of late layers, until V_{i−1} is known

@@ -1,12 +1,12 @@
 // Two-splitting block coordinate descent:
 //
-//   f(W, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − σ_i(W_i V_{i−1} + b_i1ᵀ)‖²
+//   f(W, V) = c ℓ(V_N, Y) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − σ_i(W_i V_{i−1} + b_i1ᵀ)‖²
 //
 // A sweep lowers f + α/2‖block − old block‖² over V_N, W_N, then V_i, W_i for i = N−1, …, 1, always
 // with the newest values: exactly where no activation but the identity stands around the block,
 // else by majorised least squares (block/majorized.hpp), whose curvature h is doubled for the
-// samples of V_i and the rows of W_i that would rise. Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 1;
-// Xu, Bao, Xing (2022), equation (2).
+// samples of V_i and the rows of W_i that would rise. Every s_i is a sum over samples. Zeng, Lau,
+// Lin, Yao (ICML 2019), Algorithm 1; Xu, Bao, Xing (2022), equation (2).
 //
 // Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it
 // leaves Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d
@@ -14,9 +14,7 @@
 // 13 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
 #pragma once
 
-#include "amcore/block/hidden.hpp"
 #include "amcore/block/majorized.hpp"
-#include "amcore/block/output.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 
 namespace amcore {
@@ -25,6 +23,7 @@ namespace amcore {
 struct TwoSplitSum {
   enum : std::size_t {
     loss,
+    regularizer_v,
     fit_here,
     fit_above,
     distance_v,
@@ -89,7 +88,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   const Report& measure() override {
     start();
     measure_distances();
-    for (std::size_t i = 0; i < depth(); ++i) measurement_[i].fit = measurement_[i].measured_fit;
+    for (Measurement& m : measurement_) {
+      m.fit = m.measured_fit;
+      m.regularizer_v = m.measured_regularizer_v;
+    }
     loss_value_ = measured_loss_;
     return fill_report(true, false);
   }
@@ -99,6 +101,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   using Sum = TwoSplitSum;
   using Base::depth, Base::pack_weights, Base::pass, Base::previous;
   using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
+  using Base::is_inexact, Base::regularizes_activations, Base::ridge_v;
   using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
   using typename Base::Tally;
   using typename Base::Workspace;
@@ -108,9 +111,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   enum class Progress : unsigned char { settled, unsettled, pending };
 
   struct Measurement {
-    double regularizer = 0, fit = 0, measured_fit = 0;  // parts of the objective
-    double distance_w = 0, distance_v = 0;              // squared
-    double step_w = 0, step_v = 0;                      // squared
+    double regularizer_w = 0, regularizer_v = 0, fit = 0;  // parts of the objective
+    double measured_regularizer_v = 0, measured_fit = 0;
+    double distance_w = 0, distance_v = 0;  // squared
+    double step_w = 0, step_v = 0;          // squared
     double decrease = 0;
   };
   struct Phase {
@@ -123,7 +127,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     clock_.reset();
     for (std::size_t i = 0; i < depth(); ++i) {
       const Layer<T>& l = layers_[i];
-      measurement_[i].regularizer = l.regularizer->value(l.out, l.in, l.W);
+      measurement_[i].regularizer_w = l.regularizer->value(l.out, l.in, l.W);
     }
   }
 
@@ -155,20 +159,26 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
           T* const V = l.V + tile.begin * l.out;
           T *const s = array(0), *const v = array(1);
           target_from_below(i, tile, s, array);
-          output_update(l.out, t, loss_, loss_weight_, y, s, V, options_.gamma[i], options_.alpha,
-                        array(2), v);
-          if (!all_finite(size, v)) return "V";
+          const char* const failed =
+              Base::update_output(tile, s, options_.gamma[i], options_.alpha, options_.inner, array,
+                                  array(2), array(3), v);
+          if (failed) return failed;
           const BlockStep moved =
               output_step(l.out, t, loss_, loss_weight_, y, s, V, v, options_.gamma[i]);
           sums[Sum::step_v] += moved.squared_step;
           sums[Sum::decrease_v] += moved.decrease;
           sums[Sum::loss] += loss_weight_ * loss_.value(l.out, t, v, y);
+          if (l.activation_regularizer) {
+            sums[Sum::decrease_v] += l.activation_regularizer->difference(t, l.out, V, v);
+            sums[Sum::regularizer_v] += l.activation_regularizer->value(t, l.out, v);
+          }
           std::copy_n(v, size, V);
           add_weight_sums(i, chunk, tile, array);
           return nullptr;
         });
     Base::reduce_weight_sums(i);
     loss_value_ = tally[Sum::loss];
+    measurement_[i].regularizer_v = tally[Sum::regularizer_v];
     measurement_[i].step_v = tally[Sum::step_v];
     measurement_[i].decrease += tally[Sum::decrease_v];
   }
@@ -206,7 +216,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   // V_i, i < N, and the sums for W_i.
   void update_hidden(std::size_t i) {
-    const Layer<T>& above = layers_[i + 1];
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    const double pull = options_.gamma[i] + options_.alpha;
     pack_weights(i);
     Base::begin_weight_sums(i);
     const int steps = is_exact(i + 1) ? 1 : options_.inner_iters;
@@ -216,8 +227,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       std::fill_n(state_of_.data(), plan_.samples(), Progress::settled);
       for (int level = 0; level <= doublings; ++level, h *= 2) {
         clock_.time(Phase::factor, [&] {
-          hidden_.prepare(above.out, above.in, above.W, options_.gamma[i] + options_.alpha,
-                          options_.gamma[i + 1] * h, static_cast<int>(i) + 1, threads_);
+          const double rho = options_.gamma[i + 1] * h;
+          if (is_inexact(here))
+            hidden_.prepare_regularized(above.out, above.in, above.W, pull, rho, threads_);
+          else
+            hidden_.prepare(above.out, above.in, above.W, pull + ridge_v(here), rho,
+                            static_cast<int>(i) + 1, threads_);
         });
         Tally tally{};
         clock_.time(Phase::pass,
@@ -229,6 +244,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     }
     Base::reduce_weight_sums(i);
     Measurement& m = measurement_[i];
+    m.regularizer_v = total[Sum::regularizer_v];
     m.step_v = total[Sum::step_v];
     m.decrease += total[Sum::decrease_v];
     measurement_[i + 1].fit = total[Sum::fit_above];
@@ -257,8 +273,9 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   const char* move_samples(std::size_t i, int step, int level, double h, Tile tile, Tally& sums,
                            const Workspace& array) {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
-    const bool exact = is_exact(i + 1);
+    const bool exact = is_exact(i + 1), inexact = is_inexact(here);
     const double pull = options_.gamma[i] + options_.alpha, gamma_above = options_.gamma[i + 1];
+    const double ridge = ridge_v(here);
     Progress* const progress = state_of_.data() + tile.begin;
     T *const V = here.V + tile.begin * here.out, *const s = array(0);
     const T* const v_above = above.V + tile.begin * above.out;
@@ -275,7 +292,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     }
     const T* const start = first ? first : V;
     const T share = static_cast<T>(options_.alpha / pull);
+    const T shrink = static_cast<T>(pull / (pull + ridge));
     for (Index k = 0; k < tile.size * here.out; ++k) s[k] += share * (start[k] - s[k]);
+    if (ridge > 0)
+      for (Index k = 0; k < tile.size * here.out; ++k) s[k] *= shrink;
 
     // The samples to move, close together. An array is read before the sample is written.
     Index t = tile.size;
@@ -311,8 +331,23 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       });
     };
     fill_residual();
-    T* const v = s;  // in the place of S
-    hidden_.update(t, residual, v, array.panels.right.data());
+    T* const panels = array.panels.right.data();
+    T* const v = inexact ? array(1) : s;  // else in the place of S
+    if (inexact) {
+      // Steps that go nowhere would hide it.
+      if (!all_finite(size, s) || !all_finite(size_above, residual)) return "V";
+      std::copy_n(from, size, v);
+      const T share_h = static_cast<T>(1 / h);
+      if (exact)
+        hidden_.subtract_product(t, v, residual, panels);
+      else  // the target, less b1ᵀ and W V: −E/h
+        for (Index k = 0; k < size_above; ++k)
+          residual[k] = share_h * (goal[k] - value[k]) * slope[k];
+      hidden_.update(t, s, residual, v, panels, *here.activation_regularizer, options_.inner,
+                     array.steps);
+    } else {
+      hidden_.update(t, residual, v, panels);
+    }
     if (!all_finite(size, v)) return "V";
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
              *const difference = array(11);
@@ -323,8 +358,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       if (level > 0 && progress[j] != Progress::unsettled) continue;
       const Index a = g * here.out, b = g * above.out;
       const double squared = sum_of_squares(here.out, delta + a);
-      const double model =
-          (pull * squared + gamma_above * h * sum_of_squares(above.out, change + b)) / 2;
+      const double model = inexact ? array.steps.loop.fall(g)
+                                   : ((pull + ridge) * squared +
+                                      gamma_above * h * sum_of_squares(above.out, change + b)) /
+                                         2;
       double gain = model;
       if (!exact)
         gain +=
@@ -362,6 +399,9 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   // V_i of a tile is final.
   void finish_tile(std::size_t i, Index chunk, Tile tile, Tally& sums, const Workspace& array) {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    if (here.activation_regularizer)
+      sums[Sum::regularizer_v] +=
+          here.activation_regularizer->value(tile.size, here.out, here.V + tile.begin * here.out);
     if (!is_exact(i + 1)) {
       for_each_slice<T>(tile, above.out, [&](Tile slice, Index) {
         sums[Sum::fit_above] += options_.gamma[i + 1] / 2 * squared_fit(i + 1, slice, array(0));
@@ -424,7 +464,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
           m.step_w += square(static_cast<double>(l.b[k]) - anchor_.data()[size + k]);
       m.decrease += options_.alpha / 2 * m.step_w;
     }
-    m.regularizer = l.regularizer->value(l.out, l.in, l.W);
+    m.regularizer_w = l.regularizer->value(l.out, l.in, l.W);
   }
 
   void weight_sums_pass(std::size_t i) {
@@ -645,22 +685,26 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
       gradient_sums_.add(chunk, t, outer, previous(i) + tile.begin * here.in, array.panels);
       const double gamma = options_.gamma[i];
+      const Regularizer<T>* const regularizer = here.activation_regularizer;
+      if (regularizer) sums[Sum::regularizer_v] += regularizer->value(t, here.out, v);
       if (top) {
         const T* const y = Y_ + tile.begin * here.out;
         sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
-        sums[Sum::distance_v] +=
-            loss_.squared_distance(here.out, t, v, y, fit, gamma, loss_weight_);
+        sums[Sum::distance_v] += Base::output_distance(tile, v, fit, gamma, array(3), array(4));
       } else {  // γ_i(V_i − σ(Z_i)) + γ_{i+1} W_{i+1}ᵀE_{i+1}
         T *const outer_above = array(3), *const pulled = array(4);
         error(i + 1, tile, hidden_.weights(), array(0), array(5), outer_above, array.panels);
         hidden_.apply_transposed(t, outer_above, pulled, array.panels.right.data());
         const double gamma_above = options_.gamma[i + 1];
-        sums[Sum::distance_v] +=
-            sum(size, [&](Index k) { return square(gamma * fit[k] - gamma_above * pulled[k]); });
+        for (Index k = 0; k < size; ++k)
+          pulled[k] = static_cast<T>(gamma * fit[k] - gamma_above * pulled[k]);
+        sums[Sum::distance_v] += regularizer ? regularizer->squared_distance(t, here.out, v, pulled)
+                                             : sum_of_squares(size, pulled);
       }
     });
     Measurement& m = measurement_[i];
     m.measured_fit = tally[Sum::fit_here];
+    m.measured_regularizer_v = tally[Sum::regularizer_v];
     m.distance_v = tally[Sum::distance_v];
     m.distance_w = Base::weight_distance(i, options_.gamma[i]);
     measured_loss_ += tally[Sum::loss];
@@ -668,6 +712,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   void name_report() {
     report_.parts = {{"loss", 0}, {"weight_regularizer", 0}};
+    if (regularizes_activations()) report_.parts.emplace_back("activation_regularizer", 0);
+    first_fit_ = report_.parts.size();
     for (std::size_t i = 1; i <= depth(); ++i) {
       report_.parts.emplace_back("activation" + std::to_string(i), 0);
       for (const char* variable : {"W", "V"})
@@ -681,13 +727,14 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     constexpr double unmeasured = std::numeric_limits<double>::quiet_NaN();
     Report& r = report_;
     r.objective = r.parts[0].second = loss_value_;
-    r.parts[1].second = 0;
+    for (std::size_t k = 1; k < first_fit_; ++k) r.parts[k].second = 0;
     double squared_distance = 0, decrease = 0;
     for (std::size_t i = 0; i < depth(); ++i) {
       const Measurement& m = measurement_[i];
-      r.parts[1].second += m.regularizer;
-      r.parts[2 + i].second = m.fit;
-      r.objective += m.regularizer + m.fit;
+      r.parts[1].second += m.regularizer_w;
+      if (first_fit_ > 2) r.parts[2].second += m.regularizer_v;
+      r.parts[first_fit_ + i].second = m.fit;
+      r.objective += m.regularizer_w + m.regularizer_v + m.fit;
       const std::array distances{m.distance_w, m.distance_v}, steps{m.step_w, m.step_v};
       for (std::size_t k = 0; k < 2; ++k) {
         r.distance[2 * i + k].second = measured ? std::sqrt(distances[k]) : unmeasured;
@@ -716,6 +763,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   std::vector<Measurement> measurement_;
   double loss_value_ = 0, measured_loss_ = 0;
   Report report_;
+  std::size_t first_fit_ = 0;  // of the parts: those before are the loss and the regularisers
   PhaseClock<Phase::count> clock_;
 };
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,26 @@ def regularized_output_update(
     smooth = _ProximalLoss(loss, loss_weight, Y, q, weight)
     L = weight + loss_weight
     return sample_proximal_gradient(V, smooth, L, regularizer, tolerance, iterations)
+
+
+def output_distance(
+    loss: Loss, c: float, regularizer: Regularizer, V: Array, Y: Array, G: Array
+) -> float:
+    """dist(−G, c ∂ℓ(V) + ∂s(V)).
+
+    At a kink of a separable ℓ its derivatives are an interval. The distance of an entry to ∂s, as
+    a function of the gradient of the rest, falls with slope −1, is 0 and rises with slope 1; from
+    its values p and q at the ends of an interval of length w, its minimum is max(0, (p+q−w)/2).
+    """
+    left, right = (G + c * derivative for derivative in loss.derivatives(V, Y))
+    kink = left < right
+    if not kink.any():
+        return regularizer.subgradient_distance(V, left)
+    parts = [regularizer.subgradient_distance(V[~kink], left[~kink])]
+    for v, low, high in zip(V[kink], left[kink], right[kink], strict=True):
+        ends = (regularizer.subgradient_distance(v[None], g[None]) for g in (low, high))
+        parts.append(max(0.0, (sum(ends) - float(high - low)) / 2))
+    return math.hypot(*parts)
 
 
 def _through_prox(

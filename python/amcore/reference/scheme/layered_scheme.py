@@ -147,6 +147,11 @@ class LayeredScheme(ABC):
         V: Array = self.X if i == 0 else self.layers[i - 1].V
         return V
 
+    def _expect_finite(self, target: Array, i: int) -> None:
+        """Check what V_i is pulled to: proximal gradient steps, that go nowhere, would hide it."""
+        if not np.isfinite(target).all():
+            raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
+
     def _write(self, target: Array, new: Array, i: int, block: str) -> None:
         """Write a block, if its new value is finite."""
         if not np.isfinite(new).all():

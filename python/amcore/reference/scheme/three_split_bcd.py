@@ -10,10 +10,10 @@ import numpy as np
 
 from amcore.errors import NumericalError
 from amcore.reference.block.hidden import regularized_hidden_update
-from amcore.reference.block.output import regularized_output_update
+from amcore.reference.block.output import output_distance, regularized_output_update
 from amcore.reference.block.preactivation import preactivation_update
 from amcore.reference.block.weight import proximal_update, ridge_update
-from amcore.reference.operator import Array, Loss, Regularizer
+from amcore.reference.operator import Array
 from amcore.reference.scheme.layered_scheme import (
     LayeredScheme,
     kink_distance,
@@ -76,8 +76,7 @@ class ThreeSplitBCD(LayeredScheme):
     def _update_v(self, i: int) -> float:
         layer, old = self.layers[i], self.layers[i].V.copy()
         S = self._target(i)
-        if not np.isfinite(S).all():  # steps that go nowhere would hide it
-            raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
+        self._expect_finite(S, i)
         regularizer = layer.activation_regularizer
         if i == len(self.layers) - 1:
             c, gamma = self.loss_weight, self.gamma[i]
@@ -180,7 +179,7 @@ class ThreeSplitBCD(LayeredScheme):
 
             if i == len(self.layers) - 1:
                 data = (self.loss, self.loss_weight, layer.activation_regularizer)
-                local = _output_distance(*data, layer.V, self.Y, coupling)
+                local = output_distance(*data, layer.V, self.Y, coupling)
             else:
                 above = self.layers[i + 1]
                 gradient = coupling - self.rho[i + 1] * (above.U - above.linear(layer.V)) @ above.W
@@ -198,23 +197,3 @@ class ThreeSplitBCD(LayeredScheme):
 
     def _blocks(self) -> list[str]:
         return [f"{block}{i + 1}" for i in range(len(self.layers)) for block in "WUV"]
-
-
-def _output_distance(
-    loss: Loss, c: float, regularizer: Regularizer, V: Array, Y: Array, G: Array
-) -> float:
-    """dist(−G, c ∂ℓ(V) + ∂s(V)).
-
-    At a kink of a separable ℓ its derivatives are an interval. The distance of an entry to ∂s, as
-    a function of the gradient of the rest, falls with slope −1, is 0 and rises with slope 1; from
-    its values p and q at the ends of an interval of length w, its minimum is max(0, (p+q−w)/2).
-    """
-    left, right = (G + c * derivative for derivative in loss.derivatives(V, Y))
-    kink = left < right
-    if not kink.any():
-        return regularizer.subgradient_distance(V, left)
-    parts = [regularizer.subgradient_distance(V[~kink], left[~kink])]
-    for v, low, high in zip(V[kink], left[kink], right[kink], strict=True):
-        ends = (regularizer.subgradient_distance(v[None], g[None]) for g in (low, high))
-        parts.append(max(0.0, (sum(ends) - float(high - low)) / 2))
-    return math.hypot(*parts)

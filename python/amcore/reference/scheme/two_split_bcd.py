@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amcore.errors import NumericalError
-from amcore.reference.block.hidden import hidden_update
+from amcore.reference.block.hidden import regularized_hidden_update
 from amcore.reference.block.majorized import Majorizer, majorized_gap, majorized_target
-from amcore.reference.block.output import output_update
+from amcore.reference.block.output import output_distance, regularized_output_update
 from amcore.reference.block.weight import proximal_update, ridge_update
 from amcore.reference.operator import Array
 from amcore.reference.scheme.layered_scheme import (
@@ -30,7 +30,7 @@ class TwoSplitBCD(LayeredScheme):
 
     Minimises, with V_0 = X,
 
-        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ γ_i/2 ‖V_i − σ_i(V_{i−1} W_iᵀ + b_i)‖²
+        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − σ_i(V_{i−1} W_iᵀ + b_i)‖²
 
     one block after the other, always with the newest values: V_i, W_i for i = N, …, 1, each
 
@@ -80,11 +80,13 @@ class TwoSplitBCD(LayeredScheme):
         gamma, alpha = self.gamma[i], self.alpha
         S = layer.activation.value(layer.linear(self._input(i)))
         if i == len(self.layers) - 1:
-            c = self.loss_weight
-            new = output_update(self.loss, c, self.Y, S, old, gamma, alpha)
+            c, s = self.loss_weight, layer.activation_regularizer
+            self._expect_finite(S, i)
+            data = (self.loss, c, self.Y, S, old, gamma, alpha)
+            new = regularized_output_update(*data, s, *self.inner)
             self._write(layer.V, new, i, "V")
-            quadratic = square_difference(old, new, S)
-            return c * self.loss.difference(old, new, self.Y) + gamma / 2 * quadratic
+            fall = gamma / 2 * square_difference(old, new, S) + s.difference(old, new)
+            return c * self.loss.difference(old, new, self.Y) + fall
         anchor = (gamma * S + alpha * old) / (gamma + alpha)
         fall = 0.0
         for _ in range(1 if self._exact(i + 1) else self.inner_iters):
@@ -96,18 +98,32 @@ class TwoSplitBCD(LayeredScheme):
         """One majorised step of V_i; the fall of its objective."""
         layer, above = self.layers[i], self.layers[i + 1]
         sigma, gamma, pull = above.activation, self.gamma[i + 1], self.gamma[i] + self.alpha
+        s = layer.activation_regularizer
         h = self._curvature(i + 1)
         Z, T = above.linear(layer.V), above.V
         fall, left = 0.0, np.arange(len(Z))  # the samples to move
         new = layer.V.copy()
         for _ in range(DOUBLINGS + 1):
             target = majorized_target(sigma, Z[left], T[left], h)
-            moved = hidden_update(anchor[left], target, above.W, above.b, pull, gamma * h)
-            step = moved - layer.V[left]
+            V, S, rho = layer.V[left], anchor[left], gamma * h
+            self._expect_finite(S, i)
+            self._expect_finite(target, i)
+            data = (S, target, above.W, above.b, V, pull, rho)
+            moved = regularized_hidden_update(*data, s, *self.inner)
+            step = moved - V
             change = step @ above.W.T
-            model = (pull * _squares(step) + gamma * h * _squares(change)) / 2
+            half = rho / 2 * _squares(change)
+            if s.curvature is not None:  # minimised exactly: half the curvature along the step
+                model = size = (pull + s.curvature) / 2 * _squares(step) + half
+            else:
+                linear = rho * np.sum((Z[left] - target) * change, axis=1, dtype=np.float64)
+                pulled = pull / 2 * np.sum(step * ((V - S) + (moved - S)), axis=1, dtype=np.float64)
+                pairs = zip(moved, V, strict=True)
+                rise = [s.difference(new[None], old[None]) for new, old in pairs]
+                terms = np.array([linear, half, pulled, rise])
+                model, size = -np.sum(terms, axis=0), np.sum(np.abs(terms), axis=0)
             gain = model + gamma * majorized_gap(sigma, Z[left], change, T[left], h, axis=1)
-            kept = _accepted(gain, model)
+            kept = _accepted(gain, size)
             if not np.isfinite(moved).all():
                 raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
             new[left[kept]] = moved[kept]
@@ -203,17 +219,20 @@ class TwoSplitBCD(LayeredScheme):
     # The measures.
 
     def _parts(self) -> dict[str, float]:
+        of_V = sum(layer.activation_regularizer.value(layer.V) for layer in self.layers)
         fits = [
             gamma / 2 * square(layer.V - layer.activation.value(layer.linear(self._input(i))))
             for i, (layer, gamma) in enumerate(zip(self.layers, self.gamma, strict=True))
         ]
         loss = self.loss_weight * self.loss.value(self.layers[-1].V, self.Y)
-        totals = self._total_array(np.array([loss, *fits])).tolist()
-        return {
+        totals = self._total_array(np.array([loss, of_V, *fits])).tolist()
+        parts = {
             "loss": totals[0],
             "weight_regularizer": sum(layer.regularizer.value(layer.W) for layer in self.layers),
-            **{f"activation{i}": fit for i, fit in enumerate(totals[1:], start=1)},
         }
+        if any(layer.activation_regularizer.curvature != 0 for layer in self.layers):
+            parts["activation_regularizer"] = totals[1]
+        return parts | {f"activation{i}": fit for i, fit in enumerate(totals[2:], start=1)}
 
     def _distance(self) -> dict[str, float]:
         """dist(0, ∂f) by blocks; an upper bound where a V_{i−1} W_iᵀ + b_i is at a kink of σ_i."""
@@ -227,11 +246,12 @@ class TwoSplitBCD(LayeredScheme):
             Z = layer.linear(self._input(i))
             fit = self.gamma[i] * (layer.V - layer.activation.value(Z))
             if i == len(self.layers) - 1:
-                local = self.loss.subgradient_distance(layer.V, self.Y, fit, self.loss_weight)
-                distance[f"V{i + 1}"] = math.sqrt(self._total(local * local))
+                data = (self.loss, self.loss_weight, layer.activation_regularizer)
+                local = output_distance(*data, layer.V, self.Y, fit)
             else:
-                above = self.layers[i + 1]
-                distance[f"V{i + 1}"] = self._norm(fit + self._error(i + 1) @ above.W)
+                gradient = fit + self._error(i + 1) @ self.layers[i + 1].W
+                local = layer.activation_regularizer.subgradient_distance(layer.V, gradient)
+            distance[f"V{i + 1}"] = math.sqrt(self._total(local * local))
         return distance
 
     def _error(self, i: int) -> Array:
