@@ -49,17 +49,17 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     steepest_ = gamma * largest_eigenvalue(solver_.matrix(size), vector_.data());
   }
 
-  // v: in × t, S on entry;  residual: out × t, U − b1ᵀ on entry, less W S on return;  panels:
-  // scratch.
-  void update(Index t, T* residual, T* v, T* panels) const {
-    subtract_product(t, v, residual, panels);
+  // v: in × t, S on entry;  u: out × t;  b: null if there is none;  residual: out × t, U − b1ᵀ − W S
+  // on return;  panels: scratch.
+  void update(Index t, const T* u, const T* b, T* residual, T* v, T* panels) const {
+    this->residual(t, v, u, b, residual, panels);
     pack_right(out_, t, residual, panels);
-    multiply(in_, t, out_, packed_k_.data(), panels, v, in_, Update::add);
+    multiply(in_, t, out_, packed_k_.data(), panels, Destination<T>{v, in_, Update::add});
   }
-  // y (out × t) ← y − W x
-  void subtract_product(Index t, const T* x, T* y, T* panels) const {
-    pack_right(in_, t, x, panels);
-    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::subtract);
+  // out ← U − b1ᵀ − W v;  it may be u.
+  void residual(Index t, const T* v, const T* u, const T* b, T* out, T* panels) const {
+    pack_right(in_, t, v, panels);
+    multiply(out_, t, in_, w_.data(), panels, Destination<T>{out, out_, Update::subtract, u, b});
   }
 
   // Of one thread: what a regularised update of a tile needs.

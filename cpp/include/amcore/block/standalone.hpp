@@ -36,12 +36,9 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
     plan.for_each_tile(chunk, [&](Tile tile) {
       const T* const v = V + tile.begin * in;
       const T* const u = U + tile.begin * out;
-      for (Index j = 0; j < tile.size; ++j)
-        for (Index i = 0; i < out; ++i)
-          residual[j * out + i] = b ? u[j * out + i] - b[i] : u[j * out + i];
       pack_right(in, tile.size, v, panel.right.data());
-      multiply(out, tile.size, in, packed.data(), panel.right.data(), residual, out,
-               Update::subtract);
+      multiply(out, tile.size, in, packed.data(), panel.right.data(),
+               Destination<T>{residual, out, Update::subtract, u, b});
       sums.add(chunk, tile.size, residual, v, panel);
     });
   });
@@ -71,12 +68,9 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
     T* const residual = residuals[static_cast<std::size_t>(thread)].data();
     plan.for_each_tile(chunk, [&](Tile tile) {
       const T* const u = U + tile.begin * out;
-      for (Index j = 0; j < tile.size; ++j)
-        for (Index i = 0; i < out; ++i)
-          residual[j * out + i] = b ? u[j * out + i] - b[i] : u[j * out + i];
       T* const v = V + tile.begin * in;
       if (S != V) std::copy_n(S + tile.begin * in, tile.size * in, v);
-      block.update(tile.size, residual, v, panels[static_cast<std::size_t>(thread)].data());
+      block.update(tile.size, u, b, residual, v, panels[static_cast<std::size_t>(thread)].data());
     });
   });
 }

@@ -122,12 +122,12 @@ template <class T> class SampleSums {
     T *const cross = part + gram_size_, *const sum_v = cross + rows_ * columns_;
     if (gram_size_ > 0) {
       pack_left_summed(columns_, t, v, shift, panels.left.data(), sum_v);
-      multiply(columns_, columns_, t, panels.left.data(), panels.right.data(), part, columns_,
-               Update::add, true);
+      multiply(columns_, columns_, t, panels.left.data(), panels.right.data(),
+               Destination<T>{part, columns_, Update::add}, true);
     }
     pack_left_summed(rows_, t, r, zero, panels.left.data(), sum_v + columns_);
-    multiply(rows_, columns_, t, panels.left.data(), panels.right.data(), cross, rows_,
-             Update::add);
+    multiply(rows_, columns_, t, panels.left.data(), panels.right.data(),
+             Destination<T>{cross, rows_, Update::add});
   }
 
   void reduce(int threads, Reducer& reducer) {
@@ -181,7 +181,7 @@ template <class T> class StepGram {
     pack_left(in_, t, d, Index(1), in_, panels.left.data());
     pack_right_transposed(in_, t, d, [](Index) { return T(0); }, panels.right.data());
     multiply(in_, in_, t, panels.left.data(), panels.right.data(),
-             parts_.data() + chunk * in_ * in_, in_, Update::add, true);
+             Destination<T>{parts_.data() + chunk * in_ * in_, in_, Update::add}, true);
   }
   void reduce(int threads, Reducer& reducer) {
     tree_sum(parts_.data(), chunks_, in_ * in_, in_ * in_, threads);
@@ -200,7 +200,7 @@ template <class T> class StepGram {
           column.data()[j * in_ + i] =
               gram[i < first + j ? i * in_ + first + j : (first + j) * in_ + i];
       pack_right(in_, count, column.data(), panels.data());
-      multiply(out, count, in_, packed, panels.data(), product.data(), out, Update::assign);
+      multiply(out, count, in_, packed, panels.data(), Destination<T>{product.data(), out});
       double total = 0;
       for (Index r = 0; r < out; ++r)
         for (Index j = 0; j < count; ++j)

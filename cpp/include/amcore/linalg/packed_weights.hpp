@@ -22,12 +22,12 @@ template <class T> class PackedWeights {
   // y (out × t) ← W x;  panels: scratch
   void apply(Index t, const T* x, T* y, T* panels) const {
     pack_right(in_, t, x, panels);
-    multiply(out_, t, in_, w_.data(), panels, y, out_, Update::assign);
+    multiply(out_, t, in_, w_.data(), panels, Destination<T>{y, out_});
   }
   // x (in × t) ← Wᵀ y
   void apply_transposed(Index t, const T* y, T* x, T* panels) const {
     pack_right(out_, t, y, panels);
-    multiply(in_, t, out_, transposed_.data(), panels, x, in_, Update::assign);
+    multiply(in_, t, out_, transposed_.data(), panels, Destination<T>{x, in_});
   }
   const T* weights() const { return w_.data(); }  // packed
 

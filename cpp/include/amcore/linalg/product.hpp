@@ -1,5 +1,5 @@
 // Products over a tile of samples, the flops of every scheme:
-//   multiply    Y ± = A X        A: m × k, packed once per pass;  X: k × t tile
+//   multiply    Y ← D ± A X      A: m × k, packed once per pass;  X: k × t tile
 //   cross       S  += R Vᵀ       the sum over the tile's samples of r vᵀ
 //   gram        G  += V Vᵀ       its symmetric case, lower triangle only
 //
@@ -25,7 +25,6 @@ template <class T> struct Kernel {
   static constexpr int rows = 2 * width;  // of a left panel
   static constexpr int columns =
       AMCORE_VECTOR_BYTES == 64 ? 12 : 6;  // of a right panel; fills the registers
-  static constexpr Index depth = 768;      // of one pass through a pair of panels
 };
 
 inline Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -119,20 +118,34 @@ template <class T> void pack_right(Index k, Index n, const T* x, T* panels) {
 
 enum class Update { assign, add, subtract };
 
+// Where a product of m rows goes: C ← A X + b1ᵀ, or C ← D ± (A X + b1ᵀ). All matrices are
+// column-major, C and D with leading dimension ld.
+template <class T> struct Destination {
+  T* c;
+  Index ld;
+  Update update = Update::assign;
+  const T* from = nullptr;  // D; null: C
+  const T* bias = nullptr;  // b; null: 0
+
+  Destination block(Index i, Index j) const {
+    return {c + i + j * ld, ld, update, (from ? from : c) + i + j * ld, bias ? bias + i : nullptr};
+  }
+};
+
 namespace detail {
 
-// One register block: c (m × n at most Vectors·width × columns, leading dimension ldc) ←
-// update(c, left · right). One vector is enough for the last rows of few.
+// One register block of m × n entries, at most Vectors·width × columns. One vector is enough for
+// the last rows of few.
 template <int Vectors, class T>
-inline void block_product(Index depth, const T* __restrict left, const T* __restrict right, T* c,
-                          Index ldc, Index m, Index n, Update update) {
+inline void block_product(Index k, const T* __restrict left, const T* __restrict right,
+                          const Destination<T>& to, Index m, Index n) {
   using K = Kernel<T>;
   using Vector = typename K::Vector;
-  // c comes from far away and is needed last.
+  // C comes from far away and is needed last.
   for (Index j = 0; j < n; ++j)
-    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + j * ldc + v * K::width, 1, 3);
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(to.c + j * to.ld + v * K::width, 1, 3);
   Vector sum[K::columns][Vectors] = {};
-  for (Index p = 0; p < depth; ++p, left += K::rows, right += K::columns) {
+  for (Index p = 0; p < k; ++p, left += K::rows, right += K::columns) {
     Vector a0, a1;
     std::memcpy(&a0, left, sizeof(Vector));
     if constexpr (Vectors == 2) std::memcpy(&a1, left + K::width, sizeof(Vector));
@@ -142,52 +155,58 @@ inline void block_product(Index depth, const T* __restrict left, const T* __rest
       if constexpr (Vectors == 2) sum[j][1] += a1 * right[j];
     }
   }
-  const auto store = [&](T* to, const Vector* from) {
+  Vector bias[Vectors] = {};
+  if (to.bias) std::memcpy(bias, to.bias, static_cast<std::size_t>(m) * sizeof(T));
+  const auto store = [&](T* c, const T* from, const Vector* product) {
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
-      Vector value = from[v];
-      if (update != Update::assign) {
+      Vector value = product[v] + bias[v];
+      if (to.update != Update::assign) {
         Vector old;
-        std::memcpy(&old, to + v * K::width, sizeof(Vector));
-        value = update == Update::add ? old + value : old - value;
+        std::memcpy(&old, from + v * K::width, sizeof(Vector));
+        value = to.update == Update::add ? old + value : old - value;
       }
-      std::memcpy(to + v * K::width, &value, sizeof(Vector));
+      std::memcpy(c + v * K::width, &value, sizeof(Vector));
     }
   };
   if (m == Vectors * K::width && n == K::columns) {
 #pragma GCC unroll 16
-    for (int j = 0; j < K::columns; ++j) store(c + j * ldc, sum[j]);
+    for (int j = 0; j < K::columns; ++j) store(to.c + j * to.ld, to.from + j * to.ld, sum[j]);
   } else {
-    T column[Vectors * K::width];
+    T column[Vectors * K::width] = {};
+    const auto bytes = static_cast<std::size_t>(m) * sizeof(T);
     for (Index j = 0; j < n; ++j) {
-      std::memcpy(column, c + j * ldc, static_cast<std::size_t>(m) * sizeof(T));
-      store(column, sum[j]);
-      std::memcpy(c + j * ldc, column, static_cast<std::size_t>(m) * sizeof(T));
+      if (to.update != Update::assign) std::memcpy(column, to.from + j * to.ld, bytes);
+      store(column, column, sum[j]);
+      std::memcpy(to.c + j * to.ld, column, bytes);
     }
   }
 }
 
 }  // namespace detail
 
-// C (m × n, column-major, leading dimension ldc) ← update(C, A X) from packed panels.
-// With `lower`, blocks strictly above the diagonal are left out.
-template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right, T* c,
-                                 Index ldc, Update update, bool lower = false) {
+// A X from packed panels, A: m × k, X: k × n. With `lower`, blocks strictly above the diagonal of
+// C are left out.
+//
+// A right panel stays in the first cache for all rows of a group of left panels, which stay in the
+// second. The sums over k are not cut: to read and write C again costs more than longer panels.
+template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right,
+                                 const Destination<T>& to, bool lower = false) {
   using K = Kernel<T>;
-  for (Index p0 = 0; p0 < k; p0 += K::depth) {
-    const Index depth = std::min(K::depth, k - p0);
-    const Update here = p0 > 0 && update == Update::assign ? Update::add : update;
-    for (Index i = 0; i < m; i += K::rows) {
-      const Index last = lower ? std::min(n, i + K::rows) : n,
-                  rows = std::min<Index>(K::rows, m - i);
-      const T* const from = left + i * k + p0 * K::rows;
-      for (Index j = 0; j < last; j += K::columns) {
-        const T* const by = right + j * k + p0 * K::columns;
-        const Index columns = std::min<Index>(K::columns, n - j);
+  constexpr Index panel = K::rows * static_cast<Index>(sizeof(T)), second_cache = 384 << 10;
+  const Index group = std::max<Index>(1, second_cache / (k * panel)) * K::rows;
+  for (Index first = 0; first < m; first += group) {
+    const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
+    for (Index j = 0; j < last; j += K::columns) {
+      const Index columns = std::min<Index>(K::columns, n - j);
+      const Index top = lower ? std::max(first, j / K::rows * K::rows) : first;
+      for (Index i = top; i < end; i += K::rows) {
+        const Index rows = std::min<Index>(K::rows, m - i);
+        const T *const a = left + i * k, *const x = right + j * k;
         if (rows > K::width)
-          detail::block_product<2>(depth, from, by, c + i + j * ldc, ldc, rows, columns, here);
+          detail::block_product<2>(k, a, x, to.block(i, j), rows, columns);
         else
-          detail::block_product<1>(depth, from, by, c + i + j * ldc, ldc, rows, columns, here);
+          detail::block_product<1>(k, a, x, to.block(i, j), rows, columns);
       }
     }
   }

@@ -290,11 +290,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
         multiplied(i + 1, slice, target + at);
         majorized_target(slice.size * above.out, *above.activation, z_above + at, target + at, h,
                          value + at, slope + at, residual + at);
-        if (above.b)
-          for (Index j = 0; j < slice.size; ++j, at += above.out)
-            for (Index k = 0; k < above.out; ++k) residual[at + k] -= above.b[k];
       });
-      hidden_.update(t, residual, v, right);
+      hidden_.update(t, residual, above.b, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
         T *const moved = array(9), *const scratch = array(11), *const change = array(12);
@@ -382,8 +379,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     T* const carry = carry_.data() + tile.begin * width_;
     if (i > 0) {
       pack_right(here.out, t, outer, array.panels.right.data());
-      multiply(here.in, t, here.out, transposed_.data(), array.panels.right.data(), pulled, here.in,
-               Update::assign);
+      multiply(here.in, t, here.out, transposed_.data(), array.panels.right.data(),
+               Destination<T>{pulled, here.in});
       for (Index k = 0; k < t * here.in; ++k) pulled[k] += carry[k];
       tally[Sum::distance_v_below] += sum_of_squares(t * here.in, pulled);
     }
@@ -452,8 +449,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
         above.activation->derivative(t * above.out, z, Side::right, outer);
         for (Index k = 0; k < t * above.out; ++k) outer[k] *= lambda_above[k];
         pack_right(above.out, t, outer, right);
-        multiply(here.out, t, above.out, transposed_.data(), right, lambda, here.out,
-                 Update::assign);
+        multiply(here.out, t, above.out, transposed_.data(), right,
+                 Destination<T>{lambda, here.out});
       }
     });
     if (!all_finite(here.out * plan_.samples(), here.Lambda))

@@ -12,10 +12,8 @@ namespace amcore {
 template <class T>
 void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out, T* right) {
   pack_right(layer.in, t, v, right);
-  multiply(layer.out, t, layer.in, packed, right, out, layer.out, Update::assign);
-  if (layer.b)
-    for (Index j = 0; j < t; ++j)
-      for (Index i = 0; i < layer.out; ++i) out[j * layer.out + i] += layer.b[i];
+  multiply(layer.out, t, layer.in, packed, right,
+           Destination<T>{out, layer.out, Update::assign, nullptr, layer.b});
 }
 
 // One layer for the samples of a tile, into those of its U and V that there are.

@@ -277,20 +277,14 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (regularizer && !all_finite(size, s + at)) failed = "V";
     });
     if (failed) return failed;
-    for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
-      for (Index j = 0; j < slice.size; ++j, at += above.out)
-        for (Index k = 0; k < above.out; ++k)
-          residual[at + k] = above.b ? u_above[at + k] - above.b[k] : u_above[at + k];
-    });
     if (inexact) {
       std::copy_n(V, t * here.out, v);
-      hidden_.subtract_product(t, v, residual, panels);
+      hidden_.residual(t, v, u_above, above.b, residual, panels);
       hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, array.steps);
     } else {
       if (s != v) std::copy_n(s, t * here.out, v);
-      hidden_.update(t, residual, v, panels);
+      hidden_.update(t, u_above, above.b, residual, v, panels);
     }
-    if (!all_finite(t * here.out, v)) return "V";
 
     const bool long_step = measurement_[i + 1].long_step;
     const bool keep_step = !long_step || is_late(i + 1);  // beyond a slice
@@ -312,11 +306,12 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       const Index size = slice.size * above.out;
       T* const e = residual + at;
       for (Index k = 0; k < size; ++k) e[k] = u_above[at + k] - p[at + k];
-      if (!all_finite(size, e)) {
+      const double squared = sum_of_squares(size, e);
+      if (!std::isfinite(squared)) {  // as it is where V_i is not
         failed = "V";
         return;
       }
-      tally[Sum::linear_above] += rho / 2 * sum_of_squares(size, e);
+      tally[Sum::linear_above] += rho / 2 * squared;
       T *final_fit = fit, *const left = array(7), *const right = array(8);
       if (above.skip) {
         final_fit += at;
@@ -387,7 +382,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         target = shifted;
       }
       preactivation_update(size, *here.activation, target, p + at, U, gamma, rho, alpha_u(i), z, u);
-      if (!all_finite(size, u) || !all_finite(size, p + at)) {
+      for (Index k = 0; k < size; ++k) residual[at + k] = u[k] - p[at + k];
+      if (!all_finite(size, residual + at)) {
         failed = "U";
         return;
       }
@@ -400,7 +396,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         tally[Sum::step_u] += moved.squared_step;
         tally[Sum::decrease_u] += moved.decrease;
       }
-      for (Index k = 0; k < size; ++k) residual[at + k] = u[k] - p[at + k];
       if (measure) tally[Sum::linear_here] += rho / 2 * sum_of_squares(size, residual + at);
       std::copy_n(u, size, U);
       if (!late) {

@@ -317,36 +317,28 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     }
     const Index size = t * here.out, size_above = t * above.out;
     T *const value = array(5), *const slope = array(6), *const residual = array(7);
-    const auto fill_residual = [&] {  // the target of W_{i+1} V_i
+    if (!exact)
       for_each_slice<T>(Tile{0, t}, above.out, [&](Tile slice, Index at) {
-        const Index count = slice.size * above.out;
-        if (exact)
-          std::copy_n(goal + at, count, residual + at);
-        else
-          majorized_target(count, *above.activation, z + at, goal + at, h, value + at, slope + at,
-                           residual + at);
-        if (above.b)
-          for (Index j = 0; j < slice.size; ++j, at += above.out)
-            for (Index k = 0; k < above.out; ++k) residual[at + k] -= above.b[k];
+        majorized_target(slice.size * above.out, *above.activation, z + at, goal + at, h,
+                         value + at, slope + at, residual + at);
       });
-    };
-    fill_residual();
+    const T* const target = exact ? goal : residual;  // of W_{i+1} V_i + b_{i+1}1ᵀ
     T* const panels = array.panels.right.data();
     T* const v = inexact ? array(1) : s;  // else in the place of S
     if (inexact) {
       // Steps that go nowhere would hide it.
-      if (!all_finite(size, s) || !all_finite(size_above, residual)) return "V";
+      if (!all_finite(size, s) || !all_finite(size_above, target)) return "V";
       std::copy_n(from, size, v);
       const T share_h = static_cast<T>(1 / h);
       if (exact)
-        hidden_.subtract_product(t, v, residual, panels);
-      else  // the target, less b1ᵀ and W V: −E/h
+        hidden_.residual(t, v, target, above.b, residual, panels);
+      else  // −E/h
         for (Index k = 0; k < size_above; ++k)
           residual[k] = share_h * (goal[k] - value[k]) * slope[k];
       hidden_.update(t, s, residual, v, panels, *here.activation_regularizer, options_.inner,
                      array.steps);
     } else {
-      hidden_.update(t, residual, v, panels);
+      hidden_.update(t, target, above.b, residual, v, panels);
     }
     if (!all_finite(size, v)) return "V";
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
@@ -384,8 +376,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       }
     }
     if (exact) {  // the residual of the new V_i
-      fill_residual();
-      hidden_.subtract_product(t, v, residual, array.panels.right.data());
+      hidden_.residual(t, v, target, above.b, residual, panels);
       sums[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, residual);
     }
     return nullptr;
