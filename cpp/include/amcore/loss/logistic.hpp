@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "amcore/loss/loss.hpp"
-#include "amcore/scalar/root.hpp"
+#include "amcore/scalar/decay_prox.hpp"
 
 namespace amcore::loss {
 
@@ -30,17 +30,16 @@ struct LogisticLoss {
     return (std::max(-m, 0.0) - std::max(-k, 0.0)) +
            (std::log1p(std::exp(-std::abs(m))) - std::log1p(std::exp(-std::abs(k))));
   }
-  // The root is at most q + τ; and at most o + c with o = max(q, 0) and c e^c ≥ τ e^{−o}, because
-  // 1/(1 + e^m) ≤ e^{−m}.
-  template <class T> T prox(T q_, T y, T tau_) const {
-    const double q = static_cast<double>(y) * q_, tau = tau_, o = std::max(q, 0.0);
-    const double log_c = std::log(tau) - o;
-    const double high = std::min(q + tau, o + (log_c < 1 ? std::exp(log_c) : log_c));
-    const auto f = [&](double m) {
-      const double e = std::exp(-std::abs(m)), s = (m < 0 ? 1 : e) / (1 + e);
-      return scalar::Slope{m - q - tau * s, 1 + tau * e / square(1 + e)};
-    };
-    return y * static_cast<T>(high > q ? scalar::root(f, q, high) : q);
+  // The equation for −m has −y q − τ in place of y q, as 1/(1 + e^m) + 1/(1 + e^{−m}) = 1: so that
+  // the root is at least 0.
+  template <class T> void prox(Index K, Index n, const T* q, const T* y, T tau_, T* out) const {
+    const double tau = tau_;
+    scalar::map_blocks(K * n, q, y, out, [tau](T at, T sign) {
+      const double m = static_cast<double>(sign) * at;
+      const bool mirror = m < -tau / 2;
+      const double root = scalar::decay_prox<1>(mirror ? -m - tau : m, tau);
+      return sign * static_cast<T>(mirror ? -root : root);
+    });
   }
 };
 

@@ -5,6 +5,8 @@
 //   prox(q, y, tau) = argmin_v ℓ(v, y) + (v − q)²/(2 tau)
 // for a convex ℓ; a coupled one provides the same functions of a column (K, pointers) and
 //   gradient(K, v, y, out), squared_distance(K, v, y, g, push, scale).
+// Where a loop over entries or columns would not vectorise, prox may be of all samples, with the
+// arguments of `Loss`.
 #pragma once
 
 #include <cmath>
@@ -59,7 +61,9 @@ template <class Op, class T> class LossOf final : public Loss<T> {
       return sum(n, [&](Index j) { return op_.difference(k, a + j * k, b + j * k, y + j * k); });
   }
   void prox(Index k, Index n, const T* q, const T* y, T tau, T* out) const override {
-    if constexpr (separable)
+    if constexpr (requires { op_.prox(k, n, q, y, tau, out); })
+      op_.prox(k, n, q, y, tau, out);
+    else if constexpr (separable)
       for (Index i = 0; i < k * n; ++i) out[i] = op_.prox(q[i], y[i], tau);
     else
       for (Index j = 0; j < n; ++j) op_.prox(k, q + j * k, y + j * k, tau, out + j * k);
