@@ -6,6 +6,8 @@
 #include <memory>
 
 #include "amcore/loss/loss.hpp"
+#include "amcore/scalar/decay_prox.hpp"
+#include "amcore/scalar/tanh.hpp"
 
 namespace amcore::loss {
 
@@ -54,67 +56,77 @@ struct CrossEntropyLoss {
     return (small ? std::log1p(growth) : log_sum_exp(K, a) - log_sum) - inner;
   }
 
-  template <class T> void prox(Index K, const T* q, const T* y, T tau, T* out) const {
-    constexpr Index on_stack = 256;
-    double stack[on_stack];
-    const std::unique_ptr<double[]> heap(K > on_stack ? new double[static_cast<std::size_t>(K)]
-                                                      : nullptr);
-    double* const m = heap ? heap.get() : stack;
-    constexpr double eps = std::numeric_limits<double>::epsilon();
-    const double t = tau;
-
-    // From the left: at the root some class has p_k ≤ 1, that is e_k ≤ 1 − y_k.
-    double log_sum = -std::numeric_limits<double>::infinity();
-    for (Index k = 0; k < K; ++k) log_sum = std::max(log_sum, q[k] - t * (1.0 - y[k]));
-    for (Index k = 0; k < K; ++k) m[k] = Class(y[k], t).start(q[k] - log_sum);
-    for (int step = 0; step < 100; ++step) {
-      double excess = 0, slope = 0;
+  template <class T> void prox(Index K, Index n, const T* q, const T* y, T tau, T* out) const {
+    constexpr Index on_stack = 128;
+    Class stack[on_stack];
+    const std::unique_ptr<Class[]> heap(K > on_stack ? new Class[static_cast<std::size_t>(K)]
+                                                     : nullptr);
+    Class* const classes = heap ? heap.get() : stack;
+    scalar::for_each_block<width>(n, [&](Index first, int count) {
+      for (Index k = 0; k < K; ++k)
+        for (int i = 0; i < width; ++i) {
+          const Index at = (first + std::min(i, count - 1)) * K + k;
+          classes[k].q[i] = q[at];
+          classes[k].pull[i] = static_cast<double>(tau) * y[at];
+        }
+      const Samples level = solve(K, classes, tau);
       for (Index k = 0; k < K; ++k) {
-        const Class c(y[k], t);
-        m[k] = c.solve(q[k] - log_sum, m[k]);
-        const double p = c.scale * std::exp(m[k]);
-        excess += c.excess(m[k]);
-        slope += p / (1 + t * p);
+        const Class& c = classes[k];
+        const Samples x = c.u.exp(), v = (x < 1).select(c.q + c.pull - x, level + c.u);
+        for (int i = 0; i < count; ++i) out[(first + i) * K + k] = static_cast<T>(v[i]);
       }
-      const double move = excess / slope;
-      log_sum += move;
-      if (!(std::abs(move) > 2 * eps * std::max(1.0, std::abs(log_sum)))) break;
-    }
-    for (Index k = 0; k < K; ++k) {
-      const Class c(y[k], t);
-      out[k] = static_cast<T>(q[k] - t * c.excess(c.solve(q[k] - log_sum, m[k])));
-    }
+    });
   }
 
  private:
-  // One class's equation log(y + e) + τe = s in m = log(y + e) − log y, or m = log e where y = 0:
-  // m + A(e^m − 1) = B, or m + A e^m = B. Convex and increasing: Newton's method is monotone from
-  // the right.
+  // Samples side by side, the last one repeated where there are fewer.
+  static constexpr int width = 8;
+  using Samples = scalar::Block<double, width>;
   struct Class {
-    double scale, a;
-    bool inside;
-    Class(double y, double tau) : scale(y > 0 ? y : 1), a(tau * scale), inside(y > 0) {}
-
-    double excess(double m) const { return scale * power_less(m); }
-    // x = A e^m solves x + log x = z, whence x ≤ e^z, and x ≤ z for z ≥ 1.
-    double start(double s) const {
-      const double z = s - std::log(scale) + (inside ? a : 0) + std::log(a);
-      return (z < 1 ? z : std::log(z)) - std::log(a);
-    }
-    double solve(double s, double m) const {
-      constexpr double eps = std::numeric_limits<double>::epsilon();
-      const double b = s - std::log(scale);
-      for (int step = 0; step < 50; ++step) {
-        const double move = (m - b + a * power_less(m)) / (1 + a * std::exp(m));
-        m -= move;
-        if (!(std::abs(move) > 2 * eps * std::abs(m))) break;
-      }
-      return m;
-    }
-
-   private:
-    double power_less(double m) const { return inside ? std::expm1(m) : std::exp(m); }
+    Samples q, pull, u, lag, inverse;  // pull = τy; lag and inverse: of a step
   };
+
+  // λ, and u in `classes`. It starts from the larger of two lower bounds: those of a class alone,
+  // x_k ≤ τ, and of all with their mean in place of each, ω being convex.
+  static Samples solve(Index K, Class* classes, double tau) {
+    constexpr double eps = std::numeric_limits<double>::epsilon();
+    constexpr int most_steps = 50;
+    const double log_tau = std::log(tau), log_K = std::log(static_cast<double>(K));
+    Samples sum = Samples::Zero(), total = sum, most = classes[0].q + classes[0].pull;
+    for (Index k = 0; k < K; ++k) {
+      const Class& c = classes[k];
+      sum += c.q;
+      total += c.pull;
+      most = most.max(c.q + c.pull);
+    }
+    Samples level = (most - total).max(sum / static_cast<double>(K) + log_K) - log_tau;
+    for (Index k = 0; k < K; ++k)
+      for (int i = 0; i < width; ++i)
+        classes[k].u[i] = scalar::rough_log_root((classes[k].q[i] - level[i]) + classes[k].pull[i]);
+
+    Samples open = Samples::Ones();
+    for (int step = 0; step < most_steps && (open > 0).any(); ++step) {
+      Samples excess = Samples::Zero(), slope = excess, change = excess;
+      for (Index k = 0; k < K; ++k) {
+        Class& c = classes[k];
+        const Samples x = c.u.exp(), rest = c.q - level - c.u, own = x - c.pull;
+        c.inverse = 1 / (1 + x);
+        c.lag = (own - rest) * c.inverse;
+        slope += x * c.inverse;
+        excess += (x < 1).select(own - x * c.lag, rest + c.lag);
+      }
+      const Samples rise = open * (excess / slope);
+      level += rise;
+      for (Index k = 0; k < K; ++k) {
+        Class& c = classes[k];
+        const Samples move = open * (c.lag + rise * c.inverse);
+        c.u -= move;
+        change = change.max((1 - c.inverse) * move.square());
+      }
+      open = (change <= eps * slope.min(1.0)).select(Samples::Zero(), open);
+    }
+    return level;
+  }
 
   template <class T> static double log_sum_exp(Index K, const T* v) {
     double top = v[0], total = 0;
