@@ -13,9 +13,10 @@ namespace amcore::loss {
 
 // ℓ(v, y) = log Σ_k e^{v_k} − ⟨y, v⟩ for y a probability vector (a class as its indicator).
 //
-// prox: v = q − τe with the excess e = p − y, p = softmax(v). With L = log Σ e^{v_k} every class
-// has its own equation log(y_k + e_k) + τ e_k = q_k − L, whose root e_k(L) is decreasing and
-// convex; what is left is Σ e_k(L) = 0, for which Newton's method is monotone from the left.
+// prox: v = q − τ(p − y), p = softmax(v). With λ = log Σ e^{v_k} − log τ every class has its own
+// equation u + e^u = z, z = q_k + τy_k − λ, for u = log τp_k, whose e^u = ω(z) is convex; what is
+// left is Σ e^{u_k} = τ Σ y_k. Newton's method for all u and λ at a time puts tangents of ω in its
+// place, which lie below it: λ is never above its root but at the start, and rises to it.
 // Computed in float64 for either type.
 struct CrossEntropyLoss {
   static constexpr NoParameters parameters{};
@@ -64,14 +65,14 @@ struct CrossEntropyLoss {
     Class* const classes = heap ? heap.get() : stack;
     scalar::for_each_block<width>(n, [&](Index first, int count) {
       for (Index k = 0; k < K; ++k)
-        for (int i = 0; i < width; ++i) {
+        for (int i = 0; i < width; ++i) {  // the last one again where there are fewer
           const Index at = (first + std::min(i, count - 1)) * K + k;
           classes[k].q[i] = q[at];
           classes[k].pull[i] = static_cast<double>(tau) * y[at];
         }
       const Samples level = solve(K, classes, tau);
       for (Index k = 0; k < K; ++k) {
-        const Class& c = classes[k];
+        const Class& c = classes[k];  // v = λ + u too, but digits of a small x would be lost
         const Samples x = c.u.exp(), v = (x < 1).select(c.q + c.pull - x, level + c.u);
         for (int i = 0; i < count; ++i) out[(first + i) * K + k] = static_cast<T>(v[i]);
       }
@@ -79,15 +80,18 @@ struct CrossEntropyLoss {
   }
 
  private:
-  // Samples side by side, the last one repeated where there are fewer.
+  // Samples side by side.
   static constexpr int width = 8;
   using Samples = scalar::Block<double, width>;
   struct Class {
-    Samples q, pull, u, lag, inverse;  // pull = τy; lag and inverse: of a step
+    Samples q, pull, u;    // pull = τy
+    Samples lag, inverse;  // of a step: (u + e^u − z)/(1 + e^u), 1/(1 + e^u)
   };
 
-  // λ, and u in `classes`. It starts from the larger of two lower bounds: those of a class alone,
-  // x_k ≤ τ, and of all with their mean in place of each, ω being convex.
+  // λ, and u in `classes`. It starts from the larger of two lower bounds: what a class alone tells,
+  // e^u ≤ τ, and all of them with their mean in place of each. A step h of u leaves an error of
+  // h²/2 · e^u/(1 + e^u), which tells the last one; from then on a sample stays as it is, whatever
+  // the others need.
   static Samples solve(Index K, Class* classes, double tau) {
     constexpr double eps = std::numeric_limits<double>::epsilon();
     constexpr int most_steps = 50;
@@ -113,6 +117,7 @@ struct CrossEntropyLoss {
         c.inverse = 1 / (1 + x);
         c.lag = (own - rest) * c.inverse;
         slope += x * c.inverse;
+        // Σ e^u − τy to first order: small differences, of small or of large numbers.
         excess += (x < 1).select(own - x * c.lag, rest + c.lag);
       }
       const Samples rise = open * (excess / slope);
@@ -120,7 +125,7 @@ struct CrossEntropyLoss {
       for (Index k = 0; k < K; ++k) {
         Class& c = classes[k];
         const Samples move = open * (c.lag + rise * c.inverse);
-        c.u -= move;
+        c.u = (c.u - move).min(log_tau + 1);  // p ≤ 1, whatever the rounding of a large q
         change = change.max((1 - c.inverse) * move.square());
       }
       open = (change <= eps * slope.min(1.0)).select(Samples::Zero(), open);
