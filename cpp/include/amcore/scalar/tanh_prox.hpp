@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "amcore/scalar/root.hpp"
@@ -20,15 +21,16 @@ template <class T> struct Target {
 };
 
 // v − tanh t
-[[gnu::always_inline]] inline double residual_at(const Target<double>& target, double t) {
-  const Gaps<double> g(t);
-  return std::abs(t) < 0.5 ? target.v - g.tanh : (t < 0 ? target.plus - g.x : target.minus + g.y);
+template <class T> [[gnu::always_inline]] inline T residual_at(const Target<T>& target, T t) {
+  const Gaps<T> g(t);
+  const T middle = target.v - g.tanh, left = target.plus - g.x, right = target.minus + g.y;
+  return std::abs(t) < T(0.5) ? middle : (t < 0 ? left : right);
 }
 
 // g, see TanhProx, and its derivatives at x
-struct Rise {
-  double value, first, second;
-  Rise(double d, double x)
+template <class T> struct Rise {
+  T value, first, second;
+  Rise(T d, T x)
       : value(x * (2 - x) * (2 * d - (4 + 2 * d) * x + 3 * x * x)),
         first(4 * d - x * (16 + 12 * d - x * (30 + 6 * d - 12 * x))),
         second(x * (60 + 12 * d - 36 * x) - (16 + 12 * d)) {}
@@ -117,26 +119,23 @@ class TanhProx {
 //
 // With δ = 1 + |v|, w ≥ max g makes h convex, where max g ≤ 0.77 δ²/(1 + δ). Else, mirrored to
 // v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see TanhProx), which leaves wz the interval between
-// wp₁ − φ(p₁) and wp₂ − φ(p₂). It lies around w p − φ(p), p the maximiser of φ', within
-// 0.6 (0.77 δ²/(1 + δ) − w): for w ≥ 0.385 and δ ≤ 3 with a margin of 0.03, checked on a dense
-// grid, p and φ(p) being the cubics of δ below. Where tanh z > v ≥ 0, w ≥ 0.385 makes h convex.
+// wp₁ − φ(p₁) and wp₂ − φ(p₂). For w ≥ 0.385 it lies about 0.1245 − 0.875w − δ/2, within
+// (0.73 − 0.68/(1 + δ)) (0.77 δ²/(1 + δ) − w) with a margin of 0.005 and of 9e-5 δ, checked on a
+// dense grid. Where tanh z > v ≥ 0, w ≥ 0.385 makes h convex.
 template <class T> class OneMinimum {
  public:
-  explicit OneMinimum(double w) : w_(static_cast<T>(w)), largest_(w >= 0.385 ? 3 : 0) {
-    for (int k = 0; k < 4; ++k) middle_[k] = static_cast<T>(w * p[k] - phi[k]);
-  }
+  explicit OneMinimum(double w)
+      : w_(static_cast<T>(w)),
+        middle_(static_cast<T>(0.1245 - 0.875 * w)),
+        least_(w >= 0.385 ? T(0.73 - 0.68) : std::numeric_limits<T>::infinity()) {}
   [[gnu::always_inline]] bool operator()(T v, T z) const {
-    const T delta = std::abs(v) + 1, lack = T(0.77) * delta * delta - w_ * (1 + delta);
-    const T middle = middle_[0] + delta * (middle_[1] + delta * (middle_[2] + delta * middle_[3]));
-    const T off = std::abs((v < 0 ? -w_ * z : w_ * z) - middle);
-    const bool far = (delta <= largest_) & (off * (1 + delta) > T(0.6) * lack);
-    return (lack <= 0) | far;
+    const T delta = std::abs(v) + 1, more = 1 + delta, lack = T(0.77) * delta * delta - w_ * more;
+    const T off = std::abs((v < 0 ? -w_ * z : w_ * z) - middle_ + delta / 2);
+    return (lack <= 0) | (off * more * more > (least_ + T(0.73) * delta) * lack);
   }
 
  private:
-  static constexpr double p[] = {-1.6715, 0.7383, -0.2407, 0.0291};
-  static constexpr double phi[] = {-0.0994, 0.2567, 0.1293, -0.0152};
-  T w_, largest_, middle_[4];
+  T w_, middle_, least_;
 };
 
 // Whether an entry is not 0; of their bits, as that vectorises.
@@ -187,91 +186,106 @@ void descend(const Block<T, size>& goal, const Block<T, size>& z, T w, T toleran
   }
 }
 
-// TanhProx in a block, for both its minima side by side. Where `open` is not 0 in the end, the
-// result is not sure.
-//
-// h'(p₁) and h'(p₂) tell which minima there are, and what is found must lie on its own side. Five
-// Newton steps give max g to rounding, twelve these slopes within 2e-12 of their terms (checked for
-// 1e-9 ≤ δ ≤ 1e9 and all w up to max g); slopes within 1e-9 of them are not trusted.
-template <int size, class TargetOf>
-void two_minima(const Block<double, size>& goal, const Block<double, size>& z, double w,
-                TargetOf&& target, Block<double, size>& t, Block<double, size>& open) {
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  constexpr double eps = std::numeric_limits<double>::epsilon();
-  constexpr int most_steps = 8;
+// The tolerance of float32 steps where others follow.
+inline constexpr float roughly = 64 * std::numeric_limits<float>::epsilon();
 
-  // Mirrored as in TanhProx; `top` is upper_bound().
-  Block<double, size> mirror, delta, start, top, reach;
+// TanhProx in a block, in float32: t near the minimiser. Where `open` is not 0 in the end, that is
+// not sure. Not inlined, as GCC vectorises less of it then.
+//
+// h'(p₁) and h'(p₂) tell which minima there are, and what is found must lie on its own side. The
+// maximiser of g is about δ/(4 + 2.366δ); p₁ and p₂ start from two parabolas that have their
+// maximum in common with g, and the roots 0 and x₀. Two Newton steps for each give these slopes
+// within 3e-7 of their terms (checked for 1e-8 ≤ δ ≤ 1e9 and 1e-20 ≤ w/max g ≤ 1); slopes within
+// 1e-5 of them are not trusted, nor is such a difference of the two minima.
+//
+// A minimum is sought from where h' would vanish as a parabola with its extremum at p₁ or p₂; the
+// second one beyond that, where y (y − 1 + v) ≤ φ, y = 1 − tanh t, is what w(t − z) is at most.
+template <int size, class TargetOf>
+[[gnu::noinline]] void find_basin(const Block<float, size>& goal, const Block<float, size>& z,
+                                  float w, TargetOf&& target, Block<float, size>& t,
+                                  Block<float, size>& open) {
+  constexpr float margin = 1e-5f;
+  constexpr int most_steps = 8;
+  const float depth = std::log1p(8 / w) / 2;
+
+  Block<float, size> mirror, delta, start, far, x0, peak, share, x1, x2;
+  for (int i = 0; i < size; ++i) mirror[i] = residual_at(target(goal[i]), z[i]) < 0 ? -1.0f : 1.0f;
   for (int i = 0; i < size; ++i) {
-    const Target<double> to = target(goal[i]);
-    mirror[i] = residual_at(to, z[i]) < 0 ? -1 : 1;
-    delta[i] = mirror[i] < 0 ? -to.minus : to.plus;
+    const Target<float> to = target(goal[i]);
+    const float d = mirror[i] < 0 ? -to.minus : to.plus;
+    const float below = mirror[i] < 0 ? to.plus : -to.minus;
+    delta[i] = d;
     start[i] = mirror[i] * z[i];
-    const double m = std::max(start[i], 0.0), below = mirror[i] < 0 ? to.plus : -to.minus;
-    const Ratio<double> decay(m);
-    top[i] = 1 + 8 * delta[i] * (decay.y / decay.x) / (w * (1 + 2 * (m - start[i])));
-    reach[i] = below > 0 ? delta[i] / below : inf;
+    const float pull = w * std::min(d / w, std::max(-start[i], 0.0f) + depth);
+    const float root = std::sqrt(below * below + 4 * pull);
+    const float inside = (below + root) / 2, outside = 2 * pull / (root - below);
+    const float y = below > 0 ? inside : outside;
+    far[i] = y / (2 - y);
+    x0[i] = 2 * d / (2 + d + std::sqrt((d - 1) * (d - 1) + 3));
+    peak[i] = d / (4 + 2.366f * d);
   }
-  top = top.log();
-  reach = reach.log();
-  Block<double, size> peak, x1, x2;
-  for (int i = 0; i < size; ++i) {
-    const double d = delta[i], tail = std::max(start[i], 0.0) + top[i] / 2;
-    top[i] = std::max(std::min({start[i] + d / w, tail, reach[i] / 2}), start[i]);
-    peak[i] = 0;
-    x1[i] = 0;
-    x2[i] = 2 * d / (2 + d + std::sqrt((d - 1) * (d - 1) + 3));
-  }
-  for (int k = 0; k < 5; ++k)
+  far = far.log() / -2;
+  for (int k = 0; k < 2; ++k)
     for (int i = 0; i < size; ++i) {
       const Rise g(delta[i], peak[i]);
-      peak[i] = std::min(peak[i] - g.first / g.second, x2[i]);
+      peak[i] = std::min(peak[i] - g.first / g.second, x0[i]);
     }
-  for (int k = 0; k < 12; ++k)
+  for (int i = 0; i < size; ++i) {
+    const float most = Rise(delta[i], peak[i]).value;
+    share[i] = w < (1 - margin) * most ? w / most : 1;  // else p₁ = p₂
+    const float root = std::sqrt(1 - share[i]);
+    x1[i] = peak[i] * share[i] / (1 + root);
+    x2[i] = peak[i] + (x0[i] - peak[i]) * root;
+  }
+  for (int k = 0; k < 2; ++k)
     for (int i = 0; i < size; ++i) {
       const Rise g1(delta[i], x1[i]), g2(delta[i], x2[i]);
-      const double left = x1[i] - (g1.value - w) / g1.first;
-      const double right = x2[i] - (g2.value - w) / g2.first;
-      x1[i] = left < peak[i] ? left : peak[i];
-      x2[i] = right > peak[i] ? right : peak[i];
+      const float left = x1[i] - (g1.value - w) / g1.first;
+      const float right = x2[i] - (g2.value - w) / g2.first;
+      x1[i] = share[i] < 1 ? std::min(left, peak[i]) : peak[i];
+      x2[i] = share[i] < 1 ? std::max(right, peak[i]) : peak[i];
     }
-  Block<double, size> p1 = x1 / (2 - x1), p2 = x2 / (2 - x2), first, second;
-  p1 = p1.log();
-  p2 = p2.log();
+  Block<float, size> p1 = x1 / (2 - x1), p2 = x2 / (2 - x2), first, second, a, b;
+  p1 = p1.log() / 2;
+  p2 = p2.log() / 2;
   for (int i = 0; i < size; ++i) {
-    const bool convex = Rise(delta[i], peak[i]).value <= w;
-    p1[i] /= 2;
-    p2[i] /= 2;
-    const double push1 = (delta[i] - x1[i]) * x1[i] * (2 - x1[i]);
-    const double push2 = (delta[i] - x2[i]) * x2[i] * (2 - x2[i]);
-    const double slope1 = w * (p1[i] - start[i]) - push1, slope2 = w * (p2[i] - start[i]) - push2;
-    const double noise = 1e-9 * (w * (std::abs(p1[i]) + std::abs(start[i])) + push1 + push2);
-    const bool sure = (std::abs(slope1) > noise) & (std::abs(slope2) > noise);
-    first[i] = convex || slope1 <= 0 ? 0 : 1;
-    second[i] = convex || slope2 < 0 ? 1 : 0;
-    open[i] = convex || (sure && first[i] + second[i] > 0) ? 0 : 1;
-    p2[i] = convex ? -inf : p2[i];
+    const float s1 = x1[i] * (2 - x1[i]), s2 = x2[i] * (2 - x2[i]), d = delta[i];
+    const float slope1 = w * (p1[i] - start[i]) - (d - x1[i]) * s1;
+    const float slope2 = w * (p2[i] - start[i]) - (d - x2[i]) * s2;
+    const float pull = w * (std::abs(p1[i]) + std::abs(p2[i]) + std::abs(start[i]));
+    const bool sure = (std::abs(slope1) > margin * (pull + (d + x1[i]) * s1)) &
+                      (std::abs(slope2) > margin * (pull + (d + x2[i]) * s2));
+    first[i] = slope1 > 0 ? 1.0f : 0.0f;
+    second[i] = slope2 < 0 ? 1.0f : 0.0f;
+    open[i] = sure & ((slope1 > 0) | (slope2 < 0)) ? 0.0f : 1.0f;
+    const float bend1 = Rise(d, x1[i]).first * s1, bend2 = Rise(d, x2[i]).first * s2;  // −h'''
+    const float left = p1[i] - std::min(1.0f, std::sqrt(2 * slope1 / bend1));
+    const float right = p2[i] + std::min(1.0f, std::sqrt(2 * slope2 / bend2));
+    a[i] = mirror[i] * std::max(start[i], left);
+    b[i] = mirror[i] * std::max(std::max(start[i], far[i]), right);
   }
 
-  Block<double, size> a = z, b = mirror * top, open1 = first, open2 = second;
-  descend(goal, z, w, eps, most_steps, target, a, open1);
-  descend(goal, z, w, eps, most_steps, target, b, open2);
-  Block<double, size> low, high;
+  Block<float, 2 * size> goals, centres, minima, wanted;
+  goals << goal, goal;
+  centres << z, z;
+  minima << a, b;
+  wanted << first, second;
+  descend(goals, centres, w, roughly, most_steps, target, minima, wanted);
+  a = minima.template head<size>();
+  b = minima.template tail<size>();
+  open += wanted.template head<size>() + wanted.template tail<size>();
   for (int i = 0; i < size; ++i) {
-    const bool wrong1 = (first[i] != 0) & !(mirror[i] * a[i] < p1[i]);
-    const bool wrong2 = (second[i] != 0) & !(mirror[i] * b[i] > p2[i]);
-    open[i] += open1[i] + open2[i] + (wrong1 ? 1 : 0) + (wrong2 ? 1 : 0);
-    a[i] = first[i] != 0 ? a[i] : b[i];
-    b[i] = second[i] != 0 ? b[i] : a[i];
-    low[i] = std::min(a[i], b[i]);
-    high[i] = std::max(a[i], b[i]);
-  }
-  for (int i = 0; i < size; ++i) {
-    const Target<double> to = target(goal[i]);
-    const double residuals = residual_at(to, low[i]) + residual_at(to, high[i]);
-    const double gain = tanh_change(high[i], low[i]) * residuals +
-                        w * ((low[i] - high[i]) * ((low[i] - z[i]) + (high[i] - z[i])));
-    t[i] = gain <= 0 ? low[i] : high[i];
+    const Target<float> to = target(goal[i]);
+    const bool one = first[i] != 0, two = second[i] != 0;
+    const bool astray = (one & !(mirror[i] * a[i] < p1[i])) | (two & !(mirror[i] * b[i] > p2[i]));
+    const float moved = tanh_change(b[i], a[i]), way = b[i] - a[i];
+    const float gain = moved * (residual_at(to, a[i]) + residual_at(to, b[i])) -
+                       w * (way * ((a[i] - z[i]) + (b[i] - z[i])));
+    const float terms = std::abs(moved) * (1 + std::abs(to.v)) +
+                        w * std::abs(way) * (std::abs(a[i]) + std::abs(b[i]) + std::abs(z[i]));
+    const bool close = one & two & !(std::abs(gain) > margin * terms);
+    open[i] += astray | close ? 1.0f : 0.0f;
+    t[i] = two & (!one | (gain > 0)) ? b[i] : a[i];
   }
 }
 
@@ -286,38 +300,46 @@ template <class T, class TargetOf> class Aside {
     place_[count_++] = place;
     if (count_ == size) solve();
   }
+  void finish() {
+    if (count_ > 0) solve();
+  }
+
+ private:
   void solve() {
-    std::fill(goal_.data() + count_, goal_.data() + size, 0.0);
-    std::fill(z_.data() + count_, z_.data() + size, 0.0);
-    two_minima(goal_, z_, w_, target_, t_, open_);
+    std::fill(goal_.data() + count_, goal_.data() + size, T(0));
+    std::fill(z_.data() + count_, z_.data() + size, T(0));
+    const Block<float, size> v32 = goal_.template cast<float>(), z32 = z_.template cast<float>();
+    Block<float, size> t32, open32;
+    find_basin(v32, z32, static_cast<float>(w_), target_, t32, open32);
+    Block<T, size> t = t32.template cast<T>(), open = Block<T, size>::Ones();
+    descend(goal_, z_, w_, std::numeric_limits<T>::epsilon(), most_steps, target_, t, open);
+    open += open32.template cast<T>();
     for (int i = 0; i < count_; ++i) {
-      const bool sure = open_[i] == 0;
-      const double t = sure ? t_[i] : TanhProx(target_(goal_[i]), z_[i], w_).solve();
-      out_[place_[i]] = outer_ * static_cast<T>(t);
+      const double one =
+          open[i] == 0 ? t[i] : TanhProx(target_(double(goal_[i])), z_[i], w_).solve();
+      out_[place_[i]] = outer_ * static_cast<T>(one);
     }
     count_ = 0;
   }
 
- private:
-  static constexpr int size = 32;
-  double w_;
-  T outer_;
+  static constexpr int size = 32, most_steps = 2;
+  T w_, outer_;
   const TargetOf& target_;
   T* out_;
   int count_ = 0;
-  Block<double, size> goal_, z_, t_, open_;
+  Block<T, size> goal_, z_;
   Index place_[size];
 };
 
-// A start of low accuracy: a step from z with the mean slope of tanh between z and v, and Newton
+// A start of low accuracy: a step from z with the slope of tanh a fifth of the way to v, and Newton
 // steps, with tanh to 0.03.
 inline float roughly_tanh(float t) {
   const float u = std::clamp(t, -2.0f, 2.0f), q = u * u;
   return u * (0.9496f - q * (0.2019f - 0.0215f * q));
 }
 inline float first_step(float v, float z, float w) {
-  const float y = roughly_tanh(z), mean = (y + std::clamp(v, -1.0f, 1.0f)) / 2;
-  const float s = 1 - mean * mean;
+  const float y = roughly_tanh(z), between = 0.8f * y + 0.2f * std::clamp(v, -1.0f, 1.0f);
+  const float s = 1 - between * between;
   return z + (v - y) * s / (w + s * s);
 }
 inline float next_step(float t, float v, float z, float w) {
@@ -332,13 +354,12 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
                                                   T outer, const TargetOf& target, T* out) {
   constexpr int size = 128;
   constexpr bool wide = sizeof(T) > sizeof(float);
-  constexpr float enough = (wide ? 64 : 1) * std::numeric_limits<float>::epsilon();
-  constexpr int most_steps = wide ? 2 : 3;
+  constexpr float enough = wide ? roughly : std::numeric_limits<float>::epsilon();
+  constexpr int most_steps = 2;
   const auto weight = static_cast<float>(w);
   const int rough_steps = w < 1.5 ? 2 : 1;
   const OneMinimum<float> one_minimum(w);
   Aside aside(w, outer, target, out);
-  bool waiting = false;
   for_each_block<size>(n, [&](Index first, int count) {
     const Block<T, size> goal = block_of<T, size>(v + first, count);
     Block<T, size> start = block_of<T, size>(z + first, count);
@@ -361,13 +382,17 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
 
     for (int i = 0; i < count; ++i) out[first + i] = outer * t[i];
     if (any(left))
-      for (int i = 0; i < count; ++i)
-        if (left[i] != 0) {
+      for (int k = 0; k < size; k += 32) {
+        std::uint32_t places = 0;
+        for (int i = 0; i < 32; ++i)
+          places |= (left[k + i] != 0) & (k + i < count) ? std::uint32_t(1) << i : 0;
+        for (; places != 0; places &= places - 1) {
+          const int i = k + std::countr_zero(places);
           aside.add(goal[i], start[i], first + i);
-          waiting = true;
         }
+      }
   });
-  if (waiting) aside.solve();
+  aside.finish();
 }
 
 }  // namespace amcore::scalar
