@@ -308,7 +308,8 @@ template <class T, class TargetOf> class Aside {
   void solve() {
     std::fill(goal_.data() + count_, goal_.data() + size, T(0));
     std::fill(z_.data() + count_, z_.data() + size, T(0));
-    const Block<float, size> v32 = goal_.template cast<float>(), z32 = z_.template cast<float>();
+    const Block<float, size>& v32 = goal_.template cast<float>();
+    const Block<float, size>& z32 = z_.template cast<float>();
     Block<float, size> t32, open32;
     find_basin(v32, z32, static_cast<float>(w_), target_, t32, open32);
     Block<T, size> t = t32.template cast<T>(), open = Block<T, size>::Ones();
@@ -322,7 +323,7 @@ template <class T, class TargetOf> class Aside {
     count_ = 0;
   }
 
-  static constexpr int size = 32, most_steps = 2;
+  static constexpr int size = 64, most_steps = 2;
   T w_, outer_;
   const TargetOf& target_;
   T* out_;
@@ -365,22 +366,29 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
     Block<T, size> start = block_of<T, size>(z + first, count);
     start *= inner;
 
-    const Block<float, size> v32 = goal.template cast<float>(), z32 = start.template cast<float>();
-    Block<float, size> t32, open32;
+    const Block<float, size>& v32 = goal.template cast<float>();  // no copy of float32
+    const Block<float, size>& z32 = start.template cast<float>();
+    Block<float, size> t32, open32, left;
     for (int i = 0; i < size; ++i) t32[i] = first_step(target(v32[i]).v, z32[i], weight);
     for (int k = 0; k < rough_steps; ++k)
       for (int i = 0; i < size; ++i) t32[i] = next_step(t32[i], target(v32[i]).v, z32[i], weight);
-    for (int i = 0; i < size; ++i) open32[i] = one_minimum(target(v32[i]).v, z32[i]) ? 1.0f : 0.0f;
-    Block<T, size> open = open32.template cast<T>(), left = 1 - open;
+    for (int i = 0; i < size; ++i) {
+      open32[i] = one_minimum(target(v32[i]).v, z32[i]) ? 1.0f : 0.0f;
+      left[i] = 1 - open32[i];
+    }
+    const auto write = [&](const Block<T, size>& t) {
+      for (int i = 0; i < count; ++i) out[first + i] = outer * t[i];
+    };
     descend(v32, z32, weight, enough, most_steps, target, t32, open32);
-    Block<T, size> t = t32.template cast<T>();
-    if constexpr (wide)
+    if constexpr (wide) {
+      Block<T, size> t = t32.template cast<T>(), open = (1 - left).template cast<T>();
       descend(goal, start, w, std::numeric_limits<T>::epsilon(), most_steps, target, t, open);
-    else
-      open = open32;
-    left += open;
-
-    for (int i = 0; i < count; ++i) out[first + i] = outer * t[i];
+      left += open.template cast<float>();
+      write(t);
+    } else {
+      left += open32;
+      write(t32);
+    }
     if (any(left))
       for (int k = 0; k < size; k += 32) {
         std::uint32_t places = 0;
