@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import reject
+
+import amcore
 
 
 def assert_close(native, reference, rtol, what, floor=0.0):
@@ -36,3 +39,27 @@ def assert_same_record(native, reference, what):
     )
     if native.sweep > 0:
         assert native.decrease == pytest.approx(reference.decrease, rel=1e-9, abs=1e-13 * f)
+
+
+def assert_backends_agree(solve, start, check):
+    """check(native, reference) of solve(backend, start); return the reference's run.
+
+    At a kink, or where two minima are equally low, rounding decides, and runs may part. A failure
+    counts only where runs of the reference from starts a rounding away pass as well.
+    """
+    native, reference = (solve(backend, start) for backend in ("native", "reference"))
+    try:
+        check(native, reference)
+    except AssertionError:
+        rng = np.random.default_rng(0)
+        for _ in range(10):
+            near = {
+                name: array * (1 + 4 * np.finfo(array.dtype).eps * rng.standard_normal(array.shape))
+                for name, array in start.items()
+            }
+            try:
+                check(solve("reference", amcore.State(near)), reference)
+            except AssertionError:
+                reject()
+        raise
+    return reference

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 import amcore
-from agreement import assert_same_record, assert_same_state
+from agreement import assert_backends_agree, assert_same_record, assert_same_state
 from strategies import Case, cases
 
 FEW = settings.default.max_examples // 5
@@ -15,23 +15,18 @@ FEW = settings.default.max_examples // 5
 def test_one_sweep_after_another(case):
     """Each sweep from the same state: the state and all that is measured agree."""
     start = case.solve(max_iter=0, backend="reference").state
-    for sweep in range(3):
-        native, reference = (
-            amcore.solve(
-                case.problem(),
-                case.scheme(),
-                max_iter=1,
-                init=start,
-                num_threads=case.num_threads,
-                backend=backend,
-            )
-            for backend in ("native", "reference")
-        )
-        what = f"sweep {sweep + 1} of {case}"
+
+    def solve(backend, init):
+        options = {"num_threads": case.num_threads, "backend": backend}
+        return amcore.solve(case.problem(), case.scheme(), max_iter=1, init=init, **options)
+
+    def check(native, reference):
         for k in (0, 1):
-            assert_same_record(native.trace.records[k], reference.trace.records[k], what)
-        assert_same_state(native.state, reference.state, 1e-9, what)
-        start = reference.state
+            assert_same_record(native.trace.records[k], reference.trace.records[k], str(case))
+        assert_same_state(native.state, reference.state, 1e-9, str(case))
+
+    for _ in range(3):
+        start = assert_backends_agree(solve, start, check).state
 
 
 @given(case=cases())

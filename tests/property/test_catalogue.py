@@ -297,10 +297,11 @@ def test_polynomial_prox_beats_all_roots(degree, seed, log_weight, log_size):
 
             def cost(u, k=k):
                 """2h at a root: v − σ = w(u − z)/σ', also where that is lost in rounding."""
-                slope = sigma.deriv()(u)
-                steep = slope**2 > weight
-                quotient = weight * (u - z[k]) / np.where(steep, slope, 1)
-                residual = np.abs(np.where(steep, quotient, v[k] - sigma(u)))
+                slope, direct = sigma.deriv()(u), np.abs(v[k] - sigma(u))
+                lost = direct <= 1e-14 * P(np.abs(c))(np.abs(u))
+                steep = (slope**2 > weight) & lost
+                quotient = weight * np.abs((u - z[k]) / np.where(steep, slope, 1))
+                residual = np.where(steep, quotient, direct)
                 pull = weight * np.abs(u - z[k])
                 rounding = residual * (np.abs(v[k]) + residual) + pull * (np.abs(u) + np.abs(z[k]))
                 return residual**2 + pull * np.abs(u - z[k]), 1e-9 * rounding

@@ -128,10 +128,12 @@ def test_relative_error(case, smooth):
     for chosen in (case.with_(skip=(False,) * case.depth), smooth):
         equal = (chosen.gamma[0],) * chosen.depth
         chosen = chosen.with_(gamma=equal, rho=equal)
+        start = chosen.solve(max_iter=0).state
         states = []
         for step in chosen.iterate(max_iter=8):
             states.append(step.state.copy())
-        start = chosen.solve(max_iter=0).state
+        if not states:
+            continue  # it starts at a critical point
         measured, predicted = relative_error(chosen, [start, *states], step.trace)
         floor = 1e2 * EPS * np.sqrt(step.trace.objective[1:] * max(1, *equal) * 2)
         assert (measured <= predicted + floor * 1e2).all()
@@ -172,7 +174,7 @@ def gradient(case, state):
 
 def assert_distance_is_gradient(case, record, state):
     expected = gradient(case, state)
-    scale = 1e-8 * (1 + np.hypot.reduce(list(expected.values())) + record.objective)
+    scale = 3e-8 * (1 + np.hypot.reduce(list(expected.values())) + record.objective)
     for block, value in expected.items():
         assert abs(record.distance[block] - value) <= 1e-6 * value + scale, (block, case)
     total = np.hypot.reduce(list(expected.values()))

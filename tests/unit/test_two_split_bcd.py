@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import amcore
-from agreement import assert_same_record, assert_same_state
+from agreement import assert_backends_agree, assert_same_record, assert_same_state
 from amcore.reference.block.majorized import Majorizer
 from amcore.reference.scheme.two_split_bcd import TwoSplitBCD as Reference
 from strategies import names, operator, targets
@@ -63,18 +63,19 @@ def test_native_equals_reference_sweep_by_sweep(case, num_threads):
     # whether a step is taken, and the runs part from there.
     problem, scheme = case
     start = amcore.solve(problem, scheme, max_iter=0).state
-    for sweep in range(3):
-        ours, theirs = (
-            amcore.solve(
-                problem, scheme, max_iter=1, init=start, backend=backend, num_threads=num_threads
-            )
-            for backend in BACKENDS
-        )
-        assert_same_state(ours.state, theirs.state, 1e-9, f"sweep {sweep}")
+
+    def solve(backend, init):
+        options = {"num_threads": num_threads, "backend": backend}
+        return amcore.solve(problem, scheme, max_iter=1, init=init, **options)
+
+    def check(native, reference):
+        assert_same_state(native.state, reference.state, 1e-9, str(problem))
         # A run that starts at a critical point ends there.
-        for record, expected in zip(ours.trace.records, theirs.trace.records, strict=False):
-            assert_same_record(record, expected, f"sweep {sweep}")
-        start = theirs.state.copy()
+        for record, expected in zip(native.trace.records, reference.trace.records, strict=False):
+            assert_same_record(record, expected, str(problem))
+
+    for _ in range(3):
+        start = assert_backends_agree(solve, start, check).state
 
 
 @pytest.mark.parametrize("sigma", sorted({*SMOOTH} - {"polynomial"}))  # whose h is found by trial
