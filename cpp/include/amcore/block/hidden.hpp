@@ -49,8 +49,8 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     steepest_ = gamma * largest_eigenvalue(solver_.matrix(size), vector_.data());
   }
 
-  // v: in × t, S on entry;  u: out × t;  b: null if there is none;  residual: out × t, U − b1ᵀ − W S
-  // on return;  panels: scratch.
+  // v: in × t, S on entry;  u: out × t;  b: null if there is none;  residual: out × t, on return
+  // U − b1ᵀ − W S;  panels: scratch.
   void update(Index t, const T* u, const T* b, T* residual, T* v, T* panels) const {
     this->residual(t, v, u, b, residual, panels);
     pack_right(out_, t, residual, panels);
