@@ -163,7 +163,7 @@ def gradient(case, state):
                 assert np.shares_memory(flat, state[name])
                 for k, kept in enumerate(flat.copy()):
                     slopes = []
-                    for h in (1e-4 * max(1, abs(kept)), 5e-5 * max(1, abs(kept))):
+                    for h in (1e-5 * max(1, abs(kept)), 5e-6 * max(1, abs(kept))):
                         flat[k] = kept + h
                         above = objective(case, state)
                         flat[k] = kept - h
