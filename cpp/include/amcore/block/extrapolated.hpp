@@ -178,8 +178,7 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
     Index left = 0;
     if (v_old && omega > 0) {
       for (Index i = 0; i < in_ * t; ++i) moved[i] = omega * (v[i] - v_old[i]);
-      apply(t, moved, through, panels);
-      for (Index i = 0; i < out_ * t; ++i) pull[i] = residual[i] - through[i];
+      this->residual(t, moved, residual, nullptr, pull, panels);
       apply_transposed(t, pull, candidate, panels);
       for (Index i = 0; i < in_ * t; ++i) {
         candidate[i] = std::clamp(v[i] + (moved[i] + share_ * candidate[i]), low[i], high[i]);

@@ -56,11 +56,6 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     pack_right(out_, t, residual, panels);
     multiply(in_, t, out_, packed_k_.data(), panels, Destination<T>{v, in_, Update::add});
   }
-  // out ← U − b1ᵀ − W v;  it may be u.
-  void residual(Index t, const T* v, const T* u, const T* b, T* out, T* panels) const {
-    pack_right(in_, t, v, panels);
-    multiply(out_, t, in_, w_.data(), panels, Destination<T>{out, out_, Update::subtract, u, b});
-  }
 
   // Of one thread: what a regularised update of a tile needs.
   struct Workspace {
@@ -81,7 +76,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
   }
 
  private:
-  using PackedWeights<T>::in_, PackedWeights<T>::out_, PackedWeights<T>::w_;
+  using PackedWeights<T>::in_, PackedWeights<T>::out_;
 
   // γ/2‖v − S‖² + ρ/2‖R − W v‖² of every sample, the residuals carried along.
   struct LeastSquares {

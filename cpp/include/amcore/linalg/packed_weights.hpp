@@ -24,6 +24,11 @@ template <class T> class PackedWeights {
     pack_right(in_, t, x, panels);
     multiply(out_, t, in_, w_.data(), panels, Destination<T>{y, out_});
   }
+  // out (out × t) ← u − b1ᵀ − W x;  b: null if there is none;  out may be u.
+  void residual(Index t, const T* x, const T* u, const T* b, T* out, T* panels) const {
+    pack_right(in_, t, x, panels);
+    multiply(out_, t, in_, w_.data(), panels, Destination<T>{out, out_, Update::subtract, u, b});
+  }
   // x (in × t) ← Wᵀ y
   void apply_transposed(Index t, const T* y, T* x, T* panels) const {
     pack_right(out_, t, y, panels);

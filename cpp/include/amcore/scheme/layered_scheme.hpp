@@ -141,6 +141,16 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
                : 0;
   }
 
+  // `block` for updates of V_i, i < N: s_i(V_i) + pull/2‖V_i − S‖² + ρ/2‖U − b1ᵀ − W_{i+1} V_i‖².
+  void prepare_hidden(HiddenBlock<T>& block, std::size_t i, double pull, double rho) const {
+    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    if (is_inexact(here))
+      block.prepare_regularized(above.out, above.in, above.W, pull, rho, threads_);
+    else
+      block.prepare(above.out, above.in, above.W, pull + ridge_v(here), rho,
+                    static_cast<int>(i) + 1, threads_);
+  }
+
   // v ← argmin c ℓ(v, Y) + s_N(v) + γ/2‖v − s‖² + α/2‖v − V_N‖² for a tile; q, other: scratch.
   // Returns the block whose values are not finite, else null.
   const char* update_output(Tile tile, const T* s, double gamma, double alpha,

@@ -133,13 +133,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     products_.begin(i, layers_[i]);
     if (i + 1 == layers_.size()) return;
     products_.begin(i + 1, layers_[i + 1]);
-    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
-    const double rho = options_.rho[i + 1];
-    if (is_inexact(here))
-      hidden_.prepare_regularized(above.out, above.in, above.W, pull(i), rho, threads_);
-    else
-      hidden_.prepare(above.out, above.in, above.W, pull(i) + ridge_v(here), rho,
-                      static_cast<int>(i) + 1, threads_);
+    Base::prepare_hidden(hidden_, i, pull(i), options_.rho[i + 1]);
   }
   // The weight on ‖V_i − S‖²: γ_i, and γ_{i+1} where layer i+1 has a skip connection.
   double pull(std::size_t i) const {

@@ -216,8 +216,6 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   // V_i, i < N, and the sums for W_i.
   void update_hidden(std::size_t i) {
-    const Layer<T>&here = layers_[i], &above = layers_[i + 1];
-    const double pull = options_.gamma[i] + options_.alpha;
     pack_weights(i);
     Base::begin_weight_sums(i);
     const int steps = is_exact(i + 1) ? 1 : options_.inner_iters;
@@ -227,12 +225,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       std::fill_n(state_of_.data(), plan_.samples(), Progress::settled);
       for (int level = 0; level <= doublings; ++level, h *= 2) {
         clock_.time(Phase::factor, [&] {
-          const double rho = options_.gamma[i + 1] * h;
-          if (is_inexact(here))
-            hidden_.prepare_regularized(above.out, above.in, above.W, pull, rho, threads_);
-          else
-            hidden_.prepare(above.out, above.in, above.W, pull + ridge_v(here), rho,
-                            static_cast<int>(i) + 1, threads_);
+          Base::prepare_hidden(hidden_, i, options_.gamma[i] + options_.alpha,
+                               options_.gamma[i + 1] * h);
         });
         Tally tally{};
         clock_.time(Phase::pass,

@@ -147,16 +147,15 @@ class LayeredScheme(ABC):
         V: Array = self.X if i == 0 else self.layers[i - 1].V
         return V
 
-    def _expect_finite(self, target: Array, i: int) -> None:
-        """Check what V_i is pulled to: proximal gradient steps, that go nowhere, would hide it."""
-        if not np.isfinite(target).all():
-            raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
-
     def _write(self, target: Array, new: Array, i: int, block: str) -> None:
         """Write a block, if its new value is finite."""
-        if not np.isfinite(new).all():
-            raise NumericalError("a non-finite value appeared", layer=i + 1, block=block)
+        self._expect_finite(new, i, block)
         target[...] = new
+
+    def _expect_finite(self, array: Array, i: int, block: str) -> None:
+        """Check a block, or what proximal gradient steps of it, that go nowhere, would hide."""
+        if not np.isfinite(array).all():
+            raise NumericalError("a non-finite value appeared", layer=i + 1, block=block)
 
     def _total_array(self, array: Array) -> Array:
         """Sum of an array over all processes."""

@@ -161,8 +161,7 @@ class MDLAM(LayeredScheme):
             self.rho[i + 1],
             self.delta,
         )
-        if not np.isfinite(fall).all():
-            raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
+        self._expect_finite(fall, i, "V")
         if layer.V_old is not None:
             layer.V_old[...] = layer.V
         self._write(layer.V, new, i, "V")

@@ -76,7 +76,7 @@ class ThreeSplitBCD(LayeredScheme):
     def _update_v(self, i: int) -> float:
         layer, old = self.layers[i], self.layers[i].V.copy()
         S = self._target(i)
-        self._expect_finite(S, i)
+        self._expect_finite(S, i, "V")
         regularizer = layer.activation_regularizer
         if i == len(self.layers) - 1:
             c, gamma = self.loss_weight, self.gamma[i]

@@ -81,7 +81,7 @@ class TwoSplitBCD(LayeredScheme):
         S = layer.activation.value(layer.linear(self._input(i)))
         if i == len(self.layers) - 1:
             c, s = self.loss_weight, layer.activation_regularizer
-            self._expect_finite(S, i)
+            self._expect_finite(S, i, "V")
             data = (self.loss, c, self.Y, S, old, gamma, alpha)
             new = regularized_output_update(*data, s, *self.inner)
             self._write(layer.V, new, i, "V")
@@ -106,8 +106,8 @@ class TwoSplitBCD(LayeredScheme):
         for _ in range(DOUBLINGS + 1):
             target = majorized_target(sigma, Z[left], T[left], h)
             V, S, rho = layer.V[left], anchor[left], gamma * h
-            self._expect_finite(S, i)
-            self._expect_finite(target, i)
+            self._expect_finite(S, i, "V")
+            self._expect_finite(target, i, "V")
             data = (S, target, above.W, above.b, V, pull, rho)
             moved = regularized_hidden_update(*data, s, *self.inner)
             step = moved - V
@@ -124,8 +124,7 @@ class TwoSplitBCD(LayeredScheme):
                 model, size = -np.sum(terms, axis=0), np.sum(np.abs(terms), axis=0)
             gain = model + gamma * majorized_gap(sigma, Z[left], change, T[left], h, axis=1)
             kept = _accepted(gain, size)
-            if not np.isfinite(moved).all():
-                raise NumericalError("a non-finite value appeared", layer=i + 1, block="V")
+            self._expect_finite(moved, i, "V")
             new[left[kept]] = moved[kept]
             fall += float(np.sum(gain[kept]))
             left, h = left[~kept], 2 * h
