@@ -1,6 +1,6 @@
 // Parallel loops whose results do not depend on the number of threads: work is cut into pieces by
-// the problem's size alone, each piece is computed by one thread, and partial sums are added in a
-// fixed tree.
+// the problem's size alone, each piece is computed by one thread, and partial sums are added in an
+// order of their own.
 #pragma once
 
 #include <algorithm>
@@ -53,21 +53,6 @@ template <class Body> void parallel_for(Index pieces, int threads, Body&& body) 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (Index piece = 0; piece < pieces; ++piece) body(piece, current_thread());
 #endif
-}
-
-// parts ← Σ_c parts + c·stride, entry by entry, as a balanced binary tree over c.
-template <class T> void tree_sum(T* parts, Index count, Index size, Index stride, int threads) {
-  if (count <= 1) return;
-  constexpr Index piece = 1 << 14;
-  parallel_for((size + piece - 1) / piece, threads, [&](Index p, int) {
-    const Index begin = p * piece, length = std::min(piece, size - begin);
-    for (Index step = 1; step < count; step *= 2)
-      for (Index c = 0; c + step < count; c += 2 * step) {
-        T* __restrict to = parts + c * stride + begin;
-        const T* __restrict from = parts + (c + step) * stride + begin;
-        for (Index i = 0; i < length; ++i) to[i] += from[i];
-      }
-  });
 }
 
 }  // namespace amcore

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 
 #include "amcore/types.hpp"
 
@@ -30,20 +29,24 @@ class TilePlan {
  public:
   static constexpr Index largest_tile = 384;  // samples
 
+  TilePlan() = default;
   // `width`: the widest layer; `partial_bytes`: what one chunk's partial sums take;
-  // `state_bytes`: what the state takes, of which partial sums may add a small share.
+  // `state_bytes`: what the state takes, of which partial sums may add a small share, as many of
+  // them as two threads hold at a time.
   //
   // Sums over samples read and write a matrix of width² for every tile: wide layers want the
   // largest tiles, and of narrow ones a tile's arrays should stay in the cache.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
-    constexpr Index cache = 640 << 10, least_chunk = 256, most_chunks = 16, share = 16;
-    constexpr Index wide = 500, least_tile = 120;
-    const Index affordable =
-        std::max<Index>(2, state_bytes / share / std::max<Index>(1, partial_bytes));
-    const Index useful = std::max<Index>(1, samples / least_chunk);
-    const auto chunks = static_cast<std::size_t>(std::min({most_chunks, affordable, useful}));
-    chunks_ = static_cast<Index>(std::bit_floor(chunks));
+    constexpr Index cache = 640 << 10, wide = 500, least_tile = 120, share = 8;
+    constexpr Index least_chunk = 256, few_chunks = 16, large_chunk = 4096, most_chunks = 64;
+    const Index useful = std::max(std::min(few_chunks, samples / least_chunk),
+                                  std::min(most_chunks, samples / large_chunk));
+    Index held = 3;  // log₂ chunks + 2, if there are twice as many
+    while (2 * chunks_ <= useful && (held == 3 || held * partial_bytes <= state_bytes / share)) {
+      chunks_ *= 2;
+      ++held;
+    }
     chunk_ = (samples + chunks_ - 1) / chunks_;
     const Index most =
         width >= wide ? largest_tile
@@ -57,6 +60,8 @@ class TilePlan {
   Index chunks() const { return chunks_; }
   Index tile() const { return tile_; }
   Index tiles() const { return chunks_ * tiles_of_chunk(); }
+  // Samples of a chunk.
+  Index size_of(Index chunk) const { return std::min(chunk_, samples_ - chunk * chunk_); }
 
   template <class Body> void for_each_tile(Index chunk, Body&& body) const {
     const Index end = std::min(samples_, (chunk + 1) * chunk_);
@@ -68,7 +73,7 @@ class TilePlan {
  private:
   Index tiles_of_chunk() const { return (chunk_ + tile_ - 1) / tile_; }
 
-  Index samples_, chunks_ = 1, chunk_ = 0, tile_ = 0;
+  Index samples_ = 0, chunks_ = 1, chunk_ = 0, tile_ = 0;
 };
 
 }  // namespace amcore

@@ -21,9 +21,9 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   threads = team_of(threads, plan.chunks());
   Buffer<T> packed(left_panels_size<T>(out, in));
   pack_left(out, in, W, in, Index(1), packed.data());
-  SampleSums<T> sums(out, in, plan.chunks(), true);
+  SampleSums<T> sums(out, in, plan, true);
   Reducer local;
-  sums.begin(out, in, true, n, V, threads, local);
+  sums.begin(out, in, true, n, V, local);
   std::vector<Panels<T>> panels;
   std::vector<Buffer<T>> residuals;
   for (int thread = 0; thread < threads; ++thread) {
@@ -42,7 +42,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
       sums.add(chunk, tile.size, residual, v, panel);
     });
   });
-  sums.reduce(threads, local);
+  sums.reduce(local);
   const RegularizerOf<regularizer::RidgeRegularizer, T> ridge({lam});
   WeightBlock<T>(out, in, false)
       .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 1,

@@ -11,10 +11,10 @@
 #include <array>
 #include <vector>
 
+#include "amcore/linalg/partial_sums.hpp"
 #include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
 #include "amcore/reducer.hpp"
-#include "amcore/tile.hpp"
 
 namespace amcore {
 
@@ -84,17 +84,11 @@ template <class T> struct Moments {
 template <class T> class SampleSums {
  public:
   SampleSums() = default;
-  SampleSums(Index rows, Index columns, Index chunks, bool with_gram)
-      : parts_(chunks * part_size(rows, columns, with_gram)),
-        shift_(columns + 1),
-        chunks_(chunks) {}
-  static Index part_size(Index rows, Index columns, bool with_gram) {
-    return round_up((with_gram ? columns * columns : 0) + rows * columns + columns + rows, 64);
-  }
+  SampleSums(Index rows, Index columns, const TilePlan& plan, bool with_gram)
+      : parts_(plan, part_size(rows, columns, with_gram)), shift_(columns + 1) {}
 
   // Start a pass from zero over samples v (columns × n); sizes not above those of the constructor.
-  void begin(Index rows, Index columns, bool gram, Index n, const T* v, int threads,
-             Reducer& reducer) {
+  void begin(Index rows, Index columns, bool gram, Index n, const T* v, Reducer& reducer) {
     constexpr Index few = 64;
     const Index count = std::min(few, n), stride = n / count;
     T* const shift = shift_.data();
@@ -107,15 +101,12 @@ template <class T> class SampleSums {
     rows_ = rows;
     columns_ = columns;
     gram_size_ = gram ? columns * columns : 0;
-    stride_ = part_size(rows, columns, gram);
-    parallel_for(chunks_, threads, [&](Index chunk, int) {
-      std::fill_n(parts_.data() + chunk * stride_, stride_, T(0));
-    });
+    parts_.begin(part_size(rows, columns, gram));
   }
 
   // Add a tile of t samples, r: rows × t, v: columns × t, both contiguous columns.
   void add(Index chunk, Index t, const T* r, const T* v, const Panels<T>& panels) {
-    T* const part = parts_.data() + chunk * stride_;
+    T* const part = parts_.of(chunk);
     const auto shift = [by = shift_.data()](Index i) { return by[i]; };
     const auto zero = [](Index) { return T(0); };
     pack_right_transposed(columns_, t, v, shift, panels.right.data());
@@ -128,16 +119,15 @@ template <class T> class SampleSums {
     pack_left_summed(rows_, t, r, zero, panels.left.data(), sum_v + columns_);
     multiply(rows_, columns_, t, panels.left.data(), panels.right.data(),
              Destination<T>{cross, rows_, Update::add});
+    parts_.added(chunk, t);
   }
 
-  void reduce(int threads, Reducer& reducer) {
-    tree_sum(parts_.data(), chunks_, stride_, stride_, threads);
-    reducer.add(parts_.data(), stride_);
-  }
+  // Over all processes, once every sample of this one has been added.
+  void reduce(Reducer& reducer) { reducer.add(parts_.total(), parts_.size()); }
 
   // With the Gram matrix only.
   Moments<T> moments() const {
-    return {parts_.data(), cross_sum() + rows_ * columns_, shift_.data()};
+    return {parts_.total(), cross_sum() + rows_ * columns_, shift_.data()};
   }
 
   // (Σ r vᵀ)(row, column) and (Σ r)(row)
@@ -151,11 +141,14 @@ template <class T> class SampleSums {
   Index columns() const { return columns_; }
 
  private:
-  const T* cross_sum() const { return parts_.data() + gram_size_; }
+  static Index part_size(Index rows, Index columns, bool with_gram) {
+    return (with_gram ? columns * columns : 0) + rows * columns + columns + rows;
+  }
+  const T* cross_sum() const { return parts_.total() + gram_size_; }
 
-  Buffer<T> parts_, shift_;
-  Index chunks_ = 0;
-  Index rows_ = 0, columns_ = 0, gram_size_ = 0, stride_ = 0;
+  PartialSums<T> parts_;
+  Buffer<T> shift_;
+  Index rows_ = 0, columns_ = 0, gram_size_ = 0;
 };
 
 // Σ ‖W d‖² over samples d as ⟨W, W Σ d dᵀ⟩: half the flops of the products W d.
@@ -163,34 +156,30 @@ template <class T> class StepGram {
  public:
   StepGram() = default;
   // The widest layers: `out` rows of W, `in` columns.
-  StepGram(Index out, Index in, Index chunks, int threads)
-      : parts_(chunks * in * in), sums_(round_up(in, block) / block), chunks_(chunks) {
+  StepGram(Index out, Index in, const TilePlan& plan, int threads)
+      : parts_(plan, in * in), sums_(round_up(in, block) / block) {
     for (int thread = 0; thread < threads; ++thread)
       scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
                           Buffer<T>(out * block)});
   }
 
-  void begin(Index in, int threads) {
+  void begin(Index in) {
     in_ = in;
-    parallel_for(chunks_, threads, [&](Index chunk, int) {
-      std::fill_n(parts_.data() + chunk * in * in, in * in, T(0));
-    });
+    parts_.begin(in * in);
   }
   // d: in × t
   void add(Index chunk, Index t, const T* d, const Panels<T>& panels) {
     pack_left(in_, t, d, Index(1), in_, panels.left.data());
     pack_right_transposed(in_, t, d, [](Index) { return T(0); }, panels.right.data());
     multiply(in_, in_, t, panels.left.data(), panels.right.data(),
-             Destination<T>{parts_.data() + chunk * in_ * in_, in_, Update::add}, true);
+             Destination<T>{parts_.of(chunk), in_, Update::add}, true);
+    parts_.added(chunk, t);
   }
-  void reduce(int threads, Reducer& reducer) {
-    tree_sum(parts_.data(), chunks_, in_ * in_, in_ * in_, threads);
-    reducer.add(parts_.data(), in_ * in_);
-  }
+  void reduce(Reducer& reducer) { reducer.add(parts_.total(), parts_.size()); }
 
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {
-    const T* const gram = parts_.data();  // lower triangle
+    const T* const gram = parts_.total();  // lower triangle
     const Index pieces = round_up(in_, block) / block;
     parallel_for(pieces, threads, [&](Index k, int thread) {
       const auto& [column, panels, product] = scratch_[static_cast<std::size_t>(thread)];
@@ -215,10 +204,10 @@ template <class T> class StepGram {
  private:
   static constexpr Index block = 48;
 
-  Buffer<T> parts_;
+  PartialSums<T> parts_;
   Buffer<double> sums_;
   std::vector<std::array<Buffer<T>, 3>> scratch_;  // of one thread
-  Index chunks_ = 0, in_ = 0;
+  Index in_ = 0;
 };
 
 }  // namespace amcore

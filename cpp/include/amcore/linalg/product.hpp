@@ -134,6 +134,57 @@ template <class T> struct Destination {
 
 namespace detail {
 
+template <int Vectors, class T> inline void prefetch_column(const T* x, Index m) {
+  for (int v = 0; v < Vectors; ++v) __builtin_prefetch(x + v * Kernel<T>::width);
+  __builtin_prefetch(x + m - 1);
+}
+
+// To a whole block. `sum` stays in registers: nothing but constants may index it.
+template <Update update, int Vectors, class Vector, class T>
+inline void store(const Vector (&sum)[Kernel<T>::columns][Vectors], const Destination<T>& to) {
+  constexpr int width = Kernel<T>::width;
+  Vector bias[Vectors] = {};
+  if (to.bias) std::memcpy(bias, to.bias, sizeof(bias));
+  T* c = to.c;
+  const T* from = to.from;
+  const Index ld = to.ld;
+#pragma GCC unroll 16
+  for (int j = 0; j < Kernel<T>::columns; ++j, c += ld, from += ld) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      Vector value = sum[j][v] + bias[v], old;
+      if constexpr (update != Update::assign) {
+        std::memcpy(&old, from + v * width, sizeof(Vector));
+        value = update == Update::add ? old + value : old - value;
+      }
+      std::memcpy(c + v * width, &value, sizeof(Vector));
+    }
+  }
+}
+
+// To m × n entries of a block.
+template <int Vectors, class Vector, class T>
+inline void store_part(const Vector (&sum)[Kernel<T>::columns][Vectors], const Destination<T>& to,
+                       Index m, Index n) {
+  T block[Kernel<T>::columns][Vectors * Kernel<T>::width];
+#pragma GCC unroll 16
+  for (int j = 0; j < Kernel<T>::columns; ++j)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v)
+      std::memcpy(block[j] + v * Kernel<T>::width, &sum[j][v], sizeof(Vector));
+  for (Index j = 0; j < n; ++j) {
+    T* const c = to.c + j * to.ld;
+    const T *const from = to.from + j * to.ld, *const product = block[j];
+    for (Index i = 0; i < m; ++i) {
+      const T value = product[i] + (to.bias ? to.bias[i] : T(0));
+      if (to.update == Update::assign)
+        c[i] = value;
+      else
+        c[i] = to.update == Update::add ? from[i] + value : from[i] - value;
+    }
+  }
+}
+
 // One register block of m × n entries, at most Vectors·width × columns. One vector is enough for
 // the last rows of few.
 template <int Vectors, class T>
@@ -141,46 +192,36 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
                           const Destination<T>& to, Index m, Index n) {
   using K = Kernel<T>;
   using Vector = typename K::Vector;
-  // C comes from far away and is needed last.
-  for (Index j = 0; j < n; ++j)
-    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(to.c + j * to.ld + v * K::width, 1, 3);
   Vector sum[K::columns][Vectors] = {};
-  for (Index p = 0; p < k; ++p, left += K::rows, right += K::columns) {
-    Vector a0, a1;
-    std::memcpy(&a0, left, sizeof(Vector));
-    if constexpr (Vectors == 2) std::memcpy(&a1, left + K::width, sizeof(Vector));
-#pragma GCC unroll 16
-    for (int j = 0; j < K::columns; ++j) {
-      sum[j][0] += a0 * right[j];
-      if constexpr (Vectors == 2) sum[j][1] += a1 * right[j];
+  // C and D come from far away and are needed last: a column of them is asked for before each part
+  // of the sum, lest all of them are at once. Columns start anywhere in a line of the cache.
+  Index p = 0;
+  for (Index j = 0; j < K::columns; ++j) {
+    if (j < n) {
+      prefetch_column<Vectors>(to.c + j * to.ld, m);
+      if (to.from != to.c) prefetch_column<Vectors>(to.from + j * to.ld, m);
     }
-  }
-  Vector bias[Vectors] = {};
-  if (to.bias) std::memcpy(bias, to.bias, static_cast<std::size_t>(m) * sizeof(T));
-  const auto store = [&](T* c, const T* from, const Vector* product) {
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      Vector value = product[v] + bias[v];
-      if (to.update != Update::assign) {
-        Vector old;
-        std::memcpy(&old, from + v * K::width, sizeof(Vector));
-        value = to.update == Update::add ? old + value : old - value;
+    for (const Index end = k * (j + 1) / K::columns; p < end;
+         ++p, left += K::rows, right += K::columns) {
+      Vector a0, a1;
+      std::memcpy(&a0, left, sizeof(Vector));
+      if constexpr (Vectors == 2) std::memcpy(&a1, left + K::width, sizeof(Vector));
+#pragma GCC unroll 16
+      for (int q = 0; q < K::columns; ++q) {
+        sum[q][0] += a0 * right[q];
+        if constexpr (Vectors == 2) sum[q][1] += a1 * right[q];
       }
-      std::memcpy(c + v * K::width, &value, sizeof(Vector));
-    }
-  };
-  if (m == Vectors * K::width && n == K::columns) {
-#pragma GCC unroll 16
-    for (int j = 0; j < K::columns; ++j) store(to.c + j * to.ld, to.from + j * to.ld, sum[j]);
-  } else {
-    T column[Vectors * K::width] = {};
-    const auto bytes = static_cast<std::size_t>(m) * sizeof(T);
-    for (Index j = 0; j < n; ++j) {
-      if (to.update != Update::assign) std::memcpy(column, to.from + j * to.ld, bytes);
-      store(column, column, sum[j]);
-      std::memcpy(to.c + j * to.ld, column, bytes);
     }
   }
+  const bool whole = m == Vectors * K::width && n == K::columns;
+  if (whole && to.update == Update::assign)
+    store<Update::assign>(sum, to);
+  else if (whole && to.update == Update::add)
+    store<Update::add>(sum, to);
+  else if (whole)
+    store<Update::subtract>(sum, to);
+  else
+    store_part(sum, to, m, n);
 }
 
 }  // namespace detail

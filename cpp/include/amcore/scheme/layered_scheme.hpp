@@ -99,8 +99,8 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
       in = std::max(in, layer.in);
       proximal = proximal || !layer.regularizer->is_ridge();
     }
-    sums_ = SampleSums<T>(out, in, plan_.chunks(), true);
-    gradient_sums_ = SampleSums<T>(out, in, plan_.chunks(), false);
+    sums_ = SampleSums<T>(out, in, plan_, true);
+    gradient_sums_ = SampleSums<T>(out, in, plan_, false);
     input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
     weight_ = WeightBlock<T>(out, in, proximal);
     packed_ = Buffer<T>(left_panels_size<T>(out, in));
@@ -222,17 +222,17 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   // changes: it is summed once.
   void begin_weight_sums(std::size_t i) {
     sums_.begin(layers_[i].out, layers_[i].in, i > 0 || keeps_gram(i), plan_.samples(), previous(i),
-                threads_, reducer_);
+                reducer_);
   }
   // Do the sums of layer i include a Gram matrix that is kept for the sweeps to come? Its tiles
   // must then be added in an order that nothing in this sweep decides.
   bool keeps_gram(std::size_t i) const { return i == 0 && !input_moments_ready_; }
   void begin_gradient_sums(std::size_t i) {
     gradient_sums_.begin(layers_[i].out, layers_[i].in, false, plan_.samples(), previous(i),
-                         threads_, reducer_);
+                         reducer_);
   }
   void reduce_weight_sums(std::size_t i) {
-    sums_.reduce(threads_, reducer_);
+    sums_.reduce(reducer_);
     if (!keeps_gram(i)) return;
     const Index in = layers_[0].in;
     const Moments<T> moments = sums_.moments();
@@ -260,7 +260,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   // sums.
   double weight_distance(std::size_t i, double rho) {
     const Layer<T>& l = layers_[i];
-    gradient_sums_.reduce(threads_, reducer_);
+    gradient_sums_.reduce(reducer_);
     for (Index r = 0; r < l.out; ++r)
       for (Index j = 0; j < l.in; ++j)
         gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));

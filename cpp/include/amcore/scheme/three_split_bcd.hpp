@@ -66,7 +66,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (is_late(i)) late = std::max(late, layers_[i].out);
     }
     hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
-    step_gram_ = StepGram<T>(hidden_out, hidden_in, plan_.chunks(), threads_);
+    step_gram_ = StepGram<T>(hidden_out, hidden_in, plan_, threads_);
     products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     carry_ = Buffer<T>(late * problem.samples);
     measurement_.resize(depth());
@@ -146,7 +146,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     Base::begin_weight_sums(i);
     if (!top && measure) {
       Base::begin_gradient_sums(i + 1);
-      if (!measurement_[i + 1].long_step) step_gram_.begin(layers_[i].out, threads_);
+      if (!measurement_[i + 1].long_step) step_gram_.begin(layers_[i].out);
     }
     const Tally tally = pass(
         i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& workspace) -> const char* {
@@ -183,7 +183,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       return;
     }
     const Layer<T>& l = layers_[above];
-    step_gram_.reduce(threads_, reducer_);
+    step_gram_.reduce(reducer_);
     decrease += options_.rho[above] / 2 *
                 step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
   }
