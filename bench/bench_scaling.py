@@ -13,7 +13,8 @@ two. Beside them stands what theory says, and the slope of the flops that are pe
     time    n: 1    width: 2, to 3 where the systems of the width weigh    depth: 1
     memory  n: 1    width: 1, to 2 where the systems of the width weigh    depth: 1
 
-At last the sweep's efficiency on 1, 2, … threads: time on one over time on k times k.
+At last the sweep's efficiency on 1, 2, 4, … threads: time on one over time on k times k, beside the
+same of the FMA peak, since cores slow down together.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from common import (
     quotient,
     write,
 )
-from machine import memory, resident_memory
+from machine import Peak, memory, resident_memory
 
 GIB = 1 << 30
 WARM_UP = 2  # mDLAM's first two have no momentum
@@ -172,24 +173,34 @@ def scale(case: str, options: Any, threads: int) -> dict[str, Any]:
     return result
 
 
-def threads_in_turn(case: str, options: Any, cores: int) -> dict[str, Any]:
-    widths, n = [784, 600, 600, 600, 10], options.samples
-    seconds: dict[int, list[float]] = {k: [] for k in range(1, cores + 1)}
+def threads_in_turn(case: str, width: int, options: Any, cores: int) -> dict[str, Any]:
+    widths, n = [784, width, width, width, 10], options.thread_samples
+    teams = sorted({1 << k for k in range(cores.bit_length())} | {cores})
+    seconds: dict[int, list[float]] = {threads: [] for threads in teams}
+    peaks: dict[int, list[float]] = {threads: [] for threads in teams}
+    peak = Peak()
     for _ in range(options.rounds):
-        for threads, times in seconds.items():
-            times.append(measure(case, widths, n, options, threads)["median_seconds"])
+        for threads in teams:
+            found = measure(case, widths, n, options, threads)
+            seconds[threads].append(found["median_seconds"])
+            if (gflops := peak.flops(options.dtype, threads)) is not None:
+                peaks[threads].append(gflops)
     typical = {threads: median(times) for threads, times in seconds.items()}
-    found = {
-        str(threads): {
+    fastest = {threads: median(rates) if rates else None for threads, rates in peaks.items()}
+    result = {}
+    for threads, time in typical.items():
+        of_peak = quotient(fastest[threads], fastest[1])
+        result[str(threads)] = {
             "seconds": seconds[threads],
             "median_seconds": time,
             "efficiency": typical[1] / (threads * time),
+            "fma_peak_gflops": fastest[threads],
+            "efficiency_of_fma_peak": of_peak and of_peak / threads,
+            "share_of_fma_peak": quotient(found["flops"] / time / 1e9, fastest[threads]),
         }
-        for threads, time in typical.items()
-    }
-    text = ", ".join(f"{k}: {one['efficiency']:.0%}" for k, one in found.items())
-    print(f"{case:18} efficiency by threads, {n} samples: {text}", flush=True)
-    return {"widths": widths, "samples": n, "threads": found}
+    text = ", ".join(f"{k}: {one['efficiency']:.0%}" for k, one in result.items())
+    print(f"{case:18} 3 × {width}, efficiency by threads, {n} samples: {text}", flush=True)
+    return {"case": case, "widths": widths, "samples": n, "threads": result}
 
 
 def main() -> int:
@@ -198,12 +209,17 @@ def main() -> int:
     parser.add_argument("--largest-gib", type=float, default=4.0, help="memory of a point at most")
     parser.add_argument("--width", type=int, default=256, help="where the width does not grow")
     parser.add_argument("--samples", type=int, help="where they do not; default 12000, quick 3000")
+    parser.add_argument("--thread-samples", type=int, help="of runs on 1, 2, … threads")
+    parser.add_argument("--thread-widths", type=int, nargs="+", default=[600, 1500])
+    parser.add_argument("--parts", nargs="+", choices=["growth", "scaling"], help="default: both")
     parser.add_argument("--sweeps", type=int, help="timed ones; default 3, quick 2")
     parser.add_argument("--rounds", type=int, help="of threads; default 5, quick 1")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=0, help="default: all cores")
     given = parser.parse_args()
     given.samples = given.samples or (3000 if given.quick else 12000)
+    given.thread_samples = given.thread_samples or given.samples
+    given.parts = given.parts or ["growth", "scaling"]
     given.sweeps = given.sweeps or (2 if given.quick else 3)
     given.rounds = given.rounds or (1 if given.quick else 5)
 
@@ -211,9 +227,15 @@ def main() -> int:
     cores = result["machine"]["cores"]
     threads = given.threads or cores
     result |= {"threads": threads, "theory": THEORY}
-    result["growth"] = {case: scale(case, given, threads) for case in given.schemes}
-    print()
-    result["scaling"] = {case: threads_in_turn(case, given, cores) for case in given.schemes}
+    if "growth" in given.parts:
+        result["growth"] = {case: scale(case, given, threads) for case in given.schemes}
+        print()
+    if "scaling" in given.parts:
+        result["scaling"] = [
+            threads_in_turn(case, width, given, threads)
+            for case in given.schemes
+            for width in given.thread_widths
+        ]
     write(result, given.output / "scaling.json")
     return 0
 
