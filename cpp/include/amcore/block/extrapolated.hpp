@@ -29,10 +29,10 @@ template <class T> class ExtrapolatedWeightBlock {
   }
 
   // H and θ, from the moments of V over `samples` samples.
-  void prepare(const Moments<T>& v, Index in, bool bias, double samples, double rho) {
+  void prepare(const Moments<T>& v, Index in, bool bias, double samples, double rho, int threads) {
     size_ = in + (bias ? 1 : 0);
     const MatrixMap<double> h = this->h();
-    gram_matrix(h, v, in, samples, rho);
+    gram_matrix(h, v, in, samples, rho, threads);
     theta_ = largest_eigenvalue(h, vector_.data());
     if (!(theta_ > 0)) theta_ = rho;
   }
@@ -140,7 +140,8 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
       : PackedWeights<T>(out, in),
         wide_(out * in),
         power_(square_size(out, in)),
-        next_(square_size(out, in)) {}
+        next_(square_size(out, in)),
+        gram_(std::min(out, in)) {}
 
   void prepare(Index out, Index in, const T* W, double rho, double delta, int threads) {
     this->pack(out, in, W);
@@ -221,20 +222,14 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   // p = 2⁶; too large by a factor of d^{1/(2p)} at most, d the size of M.
   double eigenvalue_bound(Index out, Index in, const T* W, int threads) {
     constexpr int squarings = 6;
-    const ConstRowMatrixMap<T> w(W, out, in);
-    const Index size = std::min(out, in), other = std::max(out, in);
-    MatrixMap<double> wide(wide_.data(), size, other), power(power_.data(), size, size),
-        next(next_.data(), size, size);
-    if (out <= in)
-      wide = w.template cast<double>();
-    else
-      wide = w.transpose().template cast<double>();
-    gram(wide, 1, power, threads);
+    const Index size = std::min(out, in);
+    MatrixMap<double> power(power_.data(), size, size), next(next_.data(), size, size);
+    gram_(wider(out, in, W, 1, wide_.data(), threads), 1, power, threads);
     double norm = power.norm(), bound = norm, exponent = 1;
     if (!(norm > 0)) return norm;
     for (int k = 0; k < squarings; ++k) {
       power /= norm;
-      gram(power, 1, next, threads);  // M² = M Mᵀ
+      gram_(power, 1, next, threads);  // M² = M Mᵀ
       power = next;
       norm = power.norm();
       exponent /= 2;
@@ -244,6 +239,7 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   }
 
   Buffer<double> wide_, power_, next_;
+  GramProduct gram_;
   double rho_ = 1, delta_ = 0;
   T share_ = 1;  // ρ/τ
 };

@@ -22,31 +22,37 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
 
   HiddenBlock() = default;
   // The widest layers: `out` rows of W, `in` columns.
-  HiddenBlock(Index out, Index in)
+  HiddenBlock(Index out, Index in, int threads)
       : PackedWeights<T>(out, in),
-        solver_(std::min(out, in), std::max(out, in)),
+        solver_(std::min(out, in), std::max(out, in), threads),
+        gram_(std::min(out, in)),
         wide_(out * in),
         packed_k_(left_panels_size<T>(in, out)),
         vector_(2 * std::min(out, in)) {}
 
   // For updates.
   void prepare(Index out, Index in, const T* W, double gamma, double rho, int layer, int threads) {
-    MatrixMap<double> wide = prepare_gram(out, in, W, gamma, rho, threads);
-    if (const auto condition = solver_.factorise())
+    prepare_gram(out, in, W, gamma, rho, threads);
+    if (const auto condition = solver_.factorise(threads))
       throw NumericalError(
           "the least-squares system of the hidden variables is not positive definite to rounding",
           layer, "V", *condition);
-    wide *= kappa_;
-    solver_.solve(wide.data(), wide.cols(), threads);
+    const MatrixMap<double> wide = wider(out, in, W, kappa_, wide_.data(), threads);
+    solver_.solve(wide_.data(), wide.cols(), threads);
     const bool transposed = wide.rows() == out;  // Kᵀ
-    pack_left(in, out, wide.data(), transposed ? out : Index(1), transposed ? Index(1) : in,
-              packed_k_.data());
+    const Index row_stride = transposed ? out : 1, column_stride = transposed ? 1 : in;
+    constexpr Index piece = 4 * Kernel<T>::rows;
+    parallel_for((in + piece - 1) / piece, threads, [&](Index k, int) {
+      const Index i = k * piece;
+      pack_left(std::min(piece, in - i), out, wide.data() + i * row_stride, row_stride,
+                column_stride, packed_k_.data() + i * out);
+    });
   }
 
   // For regularised updates.
   void prepare_regularized(Index out, Index in, const T* W, double gamma, double rho, int threads) {
-    const Index size = prepare_gram(out, in, W, gamma, rho, threads).rows();
-    steepest_ = gamma * largest_eigenvalue(solver_.matrix(size), vector_.data());
+    steepest_ =
+        gamma * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
   }
 
   // v: in × t, S on entry;  u: out × t;  b: null if there is none;  residual: out × t, on return
@@ -127,27 +133,22 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     }
   };
 
-  // The smaller of I + κ W Wᵀ and I + κ WᵀW, into the solver; returns W or Wᵀ, with as many rows.
+  // The smaller of I + κ W Wᵀ and I + κ WᵀW, the solver's matrix.
   MatrixMap<double> prepare_gram(Index out, Index in, const T* W, double gamma, double rho,
                                  int threads) {
     pack(out, in, W);
     gamma_ = gamma;
     rho_ = rho;
     kappa_ = rho / gamma;
-    const Index size = std::min(out, in);
-    const ConstRowMatrixMap<T> w(W, out, in);
-    MatrixMap<double> wide(wide_.data(), size, std::max(out, in));
-    if (size == out)
-      wide = w.template cast<double>();
-    else
-      wide = w.transpose().template cast<double>();
-    MatrixMap<double> shifted = solver_.matrix(size);
-    gram(wide, kappa_, shifted, threads);
+    const MatrixMap<double> wide = wider(out, in, W, 1, wide_.data(), threads);
+    MatrixMap<double> shifted = solver_.matrix(wide.rows());
+    gram_(wide, kappa_, shifted, threads);
     shifted.diagonal().array() += 1;
-    return wide;
+    return shifted;
   }
 
   SpdSolver solver_;
+  GramProduct gram_;
   Buffer<double> wide_;
   Buffer<T> packed_k_;
   Buffer<double> vector_;  // scratch

@@ -44,7 +44,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   });
   sums.reduce(local);
   const RegularizerOf<regularizer::RidgeRegularizer, T> ridge({lam});
-  WeightBlock<T>(out, in, false)
+  WeightBlock<T>(out, in, false, threads)
       .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 1,
               threads);
 }
@@ -57,7 +57,7 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
   threads = team_of(threads, plan.chunks());
-  HiddenBlock<T> block(out, in);
+  HiddenBlock<T> block(out, in, threads);
   block.prepare(out, in, W, gamma, rho, 1, threads);
   std::vector<Buffer<T>> residuals, panels;
   for (int thread = 0; thread < threads; ++thread) {

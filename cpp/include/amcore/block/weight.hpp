@@ -24,24 +24,27 @@ struct BlockStep {
 };
 
 // h ← ρ Ṽ Ṽᵀ over n samples, both triangles, from the moments of V; h is of the size of Ṽ.
-template <class T>
-void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in, double samples, double rho) {
-  for (Index j = 0; j < in; ++j) {
-    const double s_j = v.sum[j], m_j = v.shift[j];
-    for (Index i = j; i < in; ++i)
-      h(i, j) =
-          rho * (v.gram[j * in + i] + (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j));
-    if (h.rows() > in) h(in, j) = rho * (s_j + samples * m_j);
-  }
-  if (h.rows() > in) h(in, in) = rho * samples;
-  h.template triangularView<Eigen::StrictlyUpper>() = h.transpose();
+template <class T> void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in,
+                                    double samples, double rho, int threads) {
+  parallel_for(SpdSolver::blocks(in), threads, [&](Index piece, int) {
+    const Index first = piece * SpdSolver::block;
+    for (Index j = first; j < std::min(in, first + SpdSolver::block); ++j) {
+      const double s_j = v.sum[j], m_j = v.shift[j];
+      for (Index i = j; i < in; ++i)
+        h(i, j) = v.gram[j * in + i] + (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j);
+      if (h.rows() > in) h(in, j) = s_j + samples * m_j;
+    }
+  });
+  if (h.rows() > in) h(in, in) = samples;
+  mirror(h, rho, threads);
 }
 
 template <class T> class WeightBlock {
  public:
   WeightBlock() = default;
   // `proximal`: whether any regulariser is other than a ridge.
-  WeightBlock(Index out, Index in, bool proximal) : solver_(in + 1, out), right_((in + 1) * out) {
+  WeightBlock(Index out, Index in, bool proximal, int threads)
+      : solver_(in + 1, out, threads), right_((in + 1) * out) {
     if (proximal) {
       inner_ = ProximalGradient<T>(out, in);
       old_ = Buffer<T>(out * in);
@@ -62,20 +65,25 @@ template <class T> class WeightBlock {
     const bool exact = regularizer.is_ridge();
     const double lam = exact ? regularizer.ridge() : 0;
     MatrixMap<double> h = solver_.matrix(size);
-    gram_matrix(h, v, in, samples, rho * curvature);
+    gram_matrix(h, v, in, samples, rho * curvature, threads);
     h.diagonal().array() += alpha;
     h.diagonal().head(in).array() += lam;
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
-    for (Index r = 0; r < out; ++r) {
+    parallel_for(SpdSolver::blocks(out), threads, [&](Index piece, int) {
+      const Index first = piece * SpdSolver::block, last = std::min(out, first + SpdSolver::block);
+      // Where the sums of few rows stay in the cache, whose order is the other one.
       for (Index j = 0; j < in; ++j)
-        right(j, r) = rho * sums.cross(r, j) - lam * static_cast<double>(W[r * in + j]);
-      if (b) right(in, r) = rho * sums.sum_r()[r];
-      if (!anchor_W) continue;
-      for (Index j = 0; j < in; ++j)
-        right(j, r) -= alpha * (static_cast<double>(W[r * in + j]) - anchor_W[r * in + j]);
-      if (b) right(in, r) -= alpha * (static_cast<double>(b[r]) - anchor_b[r]);
-    }
+        for (Index r = first; r < last; ++r) right(j, r) = rho * sums.cross(r, j);
+      for (Index r = first; r < last; ++r) {
+        for (Index j = 0; j < in; ++j) right(j, r) -= lam * static_cast<double>(W[r * in + j]);
+        if (b) right(in, r) = rho * sums.sum_r()[r];
+        if (!anchor_W) continue;
+        for (Index j = 0; j < in; ++j)
+          right(j, r) -= alpha * (static_cast<double>(W[r * in + j]) - anchor_W[r * in + j]);
+        if (b) right(in, r) -= alpha * (static_cast<double>(b[r]) - anchor_b[r]);
+      }
+    });
     return exact ? least_squares(right, W, b, alpha, layer, threads)
                  : proximal(h, right, W, b, alpha, regularizer, loop, layer, threads);
   }
@@ -84,7 +92,7 @@ template <class T> class WeightBlock {
   BlockStep least_squares(MatrixMap<double> delta, T* W, T* b, double alpha, int layer,
                           int threads) {
     const Index size = delta.rows(), out = delta.cols(), in = size - (b ? 1 : 0);
-    if (const auto condition = solver_.factorise())
+    if (const auto condition = solver_.factorise(threads))
       throw NumericalError(
           "the least-squares system of the weights is not positive definite to rounding "
           "(increase alpha or the ridge, or use float64)",

@@ -43,9 +43,11 @@ template <class T> class PartialSums {
   T* of(Index chunk) {
     Index& slot = slot_[static_cast<std::size_t>(chunk)];
     if (slot == none) {
-      const std::lock_guard guard(*lock_);
-      slot = free_.back();
-      free_.pop_back();
+      {
+        const std::lock_guard guard(*lock_);
+        slot = free_.back();
+        free_.pop_back();
+      }
       std::fill_n(array(slot), size_, T(0));
     }
     return array(slot);

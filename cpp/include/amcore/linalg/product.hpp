@@ -37,10 +37,11 @@ template <class T> Index right_panels_size(Index k, Index n) {
 }
 
 // panels ← A (m × k), entry (i, p) at a[i * row_stride + p * column_stride], zero rows at the end.
+// The panels are `depth` ≥ k long, as in what follows.
 template <class T, class Source> void pack_left(Index m, Index k, const Source* a, Index row_stride,
-                                                Index column_stride, T* panels) {
+                                                Index column_stride, T* panels, Index depth) {
   constexpr Index R = Kernel<T>::rows;
-  for (Index i0 = 0; i0 < m; i0 += R, panels += R * k) {
+  for (Index i0 = 0; i0 < m; i0 += R, panels += R * depth) {
     const Index valid = std::min(R, m - i0);
     for (Index p = 0; p < k; ++p) {
       const Source* from = a + i0 * row_stride + p * column_stride;
@@ -53,6 +54,11 @@ template <class T, class Source> void pack_left(Index m, Index k, const Source* 
       }
     }
   }
+}
+
+template <class T, class Source> void pack_left(Index m, Index k, const Source* a, Index row_stride,
+                                                Index column_stride, T* panels) {
+  pack_left(m, k, a, row_stride, column_stride, panels, k);
 }
 
 namespace detail {
@@ -91,27 +97,43 @@ template <class T> struct SquareBlock {
 
 }  // namespace detail
 
-// panels ← X (k × n), its columns contiguous, zero columns at the end.
-template <class T> void pack_right(Index k, Index n, const T* x, T* panels) {
+// panels ← X (k × n), a column every ld entries, zero columns at the end.
+template <class T> void pack_right(Index k, Index n, const T* x, Index ld, T* panels, Index depth) {
   constexpr Index C = Kernel<T>::columns, S = detail::SquareBlock<T>::size;
-  for (Index j0 = 0; j0 < n; j0 += C, panels += C * k) {
+  for (Index j0 = 0; j0 < n; j0 += C, panels += C * depth) {
     const Index valid = std::min(C, n - j0);
-    const T* from = x + j0 * k;
+    const T* from = x + j0 * ld;
     if (valid == C) {
       // Six columns of a block of four leave two.
       constexpr Index blocks = C / S * S;
       Index p = 0;
       for (; p + S <= k; p += S) {
         for (Index j = 0; j < blocks; j += S)
-          detail::SquareBlock<T>::transpose(from + p + j * k, k, panels + p * C + j, C);
+          detail::SquareBlock<T>::transpose(from + p + j * ld, ld, panels + p * C + j, C);
         for (Index j = blocks; j < C; ++j)
-          for (Index q = p; q < p + S; ++q) panels[q * C + j] = from[q + j * k];
+          for (Index q = p; q < p + S; ++q) panels[q * C + j] = from[q + j * ld];
       }
       for (; p < k; ++p)
-        for (Index j = 0; j < C; ++j) panels[p * C + j] = from[p + j * k];
+        for (Index j = 0; j < C; ++j) panels[p * C + j] = from[p + j * ld];
     } else {
       for (Index p = 0; p < k; ++p)
-        for (Index j = 0; j < C; ++j) panels[p * C + j] = j < valid ? from[p + j * k] : T(0);
+        for (Index j = 0; j < C; ++j) panels[p * C + j] = j < valid ? from[p + j * ld] : T(0);
+    }
+  }
+}
+template <class T> void pack_right(Index k, Index n, const T* x, T* panels) {
+  pack_right(k, n, x, k, panels, k);
+}
+
+// The same of Xᵀ: entry (p, j) at x[j + p * ld].
+template <class T>
+void pack_right_transposed(Index k, Index n, const T* x, Index ld, T* panels, Index depth) {
+  constexpr Index C = Kernel<T>::columns;
+  for (Index j = 0; j < n; j += C, panels += C * depth) {
+    const Index valid = std::min(C, n - j);
+    for (Index p = 0; p < k; ++p) {
+      std::copy_n(x + p * ld + j, valid, panels + p * C);
+      std::fill(panels + p * C + valid, panels + (p + 1) * C, T(0));
     }
   }
 }
@@ -231,8 +253,9 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
 //
 // A right panel stays in the first cache for all rows of a group of left panels, which stay in the
 // second. The sums over k are not cut: to read and write C again costs more than longer panels.
-template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right,
-                                 const Destination<T>& to, bool lower = false) {
+template <class T> void multiply(Index m, Index n, Index k, const T* left, Index left_depth,
+                                 const T* right, Index right_depth, const Destination<T>& to,
+                                 bool lower = false) {
   using K = Kernel<T>;
   constexpr Index panel = K::rows * static_cast<Index>(sizeof(T)), second_cache = 384 << 10;
   const Index group = std::max<Index>(1, second_cache / (k * panel)) * K::rows;
@@ -243,7 +266,7 @@ template <class T> void multiply(Index m, Index n, Index k, const T* left, const
       const Index top = lower ? std::max(first, j / K::rows * K::rows) : first;
       for (Index i = top; i < end; i += K::rows) {
         const Index rows = std::min<Index>(K::rows, m - i);
-        const T *const a = left + i * k, *const x = right + j * k;
+        const T *const a = left + i * left_depth, *const x = right + j * right_depth;
         if (rows > K::width)
           detail::block_product<2>(k, a, x, to.block(i, j), rows, columns);
         else
@@ -251,6 +274,11 @@ template <class T> void multiply(Index m, Index n, Index k, const T* left, const
       }
     }
   }
+}
+
+template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right,
+                                 const Destination<T>& to, bool lower = false) {
+  multiply(m, n, k, left, k, right, k, to, lower);
 }
 
 }  // namespace amcore

@@ -1,24 +1,88 @@
 // Symmetric positive definite systems of a layer's width, in float64 for either type of the state:
 // they are small beside the products over samples, and float32 Gram matrices are often too
 // ill-conditioned.
+//
+// Cholesky and both substitutions go over blocks of rows: what is beside a diagonal block comes off
+// as a product with packed panels of L, the block itself by substitution in registers.
 #pragma once
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <cmath>
 #include <optional>
+#include <vector>
 
 #include "amcore/check.hpp"
+#include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
-#include "amcore/types.hpp"
 
 namespace amcore {
+
+namespace detail {
+
+// x ← L⁻¹ x, or L⁻ᵀ x, for the k × columns right panel x: L lower triangular, its columns ld apart.
+template <bool transposed> class Substitution {
+ public:
+  Substitution(Index k, const double* l, Index ld) : k_(k), l_(l), ld_(ld) {}
+
+  void operator()(double* x) const {
+    const Index several = k_ / rows * rows;
+    if constexpr (transposed) {
+      for (Index r = k_; r-- > several;) solve<1>(r, r + 1, k_, x);
+      for (Index r = several; (r -= rows) >= 0;) solve<rows>(r, r + rows, k_, x);
+    } else {
+      for (Index r = 0; r < several; r += rows) solve<rows>(r, 0, r, x);
+      for (Index r = several; r < k_; ++r) solve<1>(r, 0, r, x);
+    }
+  }
+
+ private:
+  static constexpr Index rows = 4, columns = Kernel<double>::columns, parts = 3;
+  typedef double Vector __attribute__((vector_size(columns / parts * sizeof(double))));
+
+  double entry(Index i, Index j) const { return transposed ? l_[j + i * ld_] : l_[i + j * ld_]; }
+
+  // M rows from r on, those from `begin` to `end` being known.
+  template <Index M> void solve(Index r, Index begin, Index end, double* x) const {
+    Vector sum[M][parts];
+    std::memcpy(sum, x + r * columns, sizeof(sum));
+    for (Index q = begin; q < end; ++q) {
+      Vector known[parts];
+      std::memcpy(known, x + q * columns, sizeof(known));
+      for (Index i = 0; i < M; ++i)
+        for (Index v = 0; v < parts; ++v) sum[i][v] -= entry(r + i, q) * known[v];
+    }
+    for (Index step = 0; step < M; ++step) {
+      const Index i = transposed ? M - 1 - step : step;
+      for (Index v = 0; v < parts; ++v) sum[i][v] /= entry(r + i, r + i);
+      for (Index later = step + 1; later < M; ++later) {
+        const Index j = transposed ? M - 1 - later : later;
+        for (Index v = 0; v < parts; ++v) sum[j][v] -= entry(r + j, r + i) * sum[i][v];
+      }
+    }
+    std::memcpy(x + r * columns, sum, sizeof(sum));
+  }
+
+  Index k_;
+  const double* l_;
+  Index ld_;
+};
+
+}  // namespace detail
 
 class SpdSolver {
  public:
   SpdSolver() = default;
-  explicit SpdSolver(Index size, Index right_sides)
-      : matrix_(size * size), diagonal_(size), norms_((right_sides + block - 1) / block + 1) {}
+  SpdSolver(Index size, Index right_sides, int threads)
+      : matrix_(size * size),
+        diagonal_(size),
+        norms_(blocks(right_sides) + 1),
+        rows_(triangle(blocks(size))),
+        columns_(triangle(blocks(size))),
+        pivot_(right_panels_size<double>(size, block)) {
+    for (int thread = 0; thread < threads; ++thread)
+      scratch_.emplace_back(right_panels_size<double>(size, block));
+  }
 
   // The matrix to be filled (both triangles), size × size.
   MatrixMap<double> matrix(Index size) {
@@ -28,13 +92,119 @@ class SpdSolver {
 
   // Factorise. On failure: the condition number's estimate; the matrix was not positive definite to
   // rounding.
-  std::optional<double> factorise() {
+  std::optional<double> factorise(int threads) {
     MatrixMap<double> a(matrix_.data(), size_, size_);
     Eigen::Map<Eigen::VectorXd>(diagonal_.data(), size_) = a.diagonal();
-    Eigen::Ref<Matrix<double>> in_place(a);
-    Eigen::LLT<Eigen::Ref<Matrix<double>>> cholesky(in_place);
-    if (cholesky.info() == Eigen::Success && a.diagonal().allFinite()) return std::nullopt;
-    // Only the lower triangle was overwritten.
+    const Index count = blocks(size_);
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, 0, block, block> corner;
+    for (Index b = 0; b < count; ++b) {
+      const Index k = b * block, width = std::min(block, size_ - k);
+      // A_cb − Σ_p L_cp L_bpᵀ for the blocks c from b on
+      corner = a.block(k, k, width, width);
+      double* const column = matrix_.data() + k * size_;
+      if (b > 0) {
+        pack_right_transposed(k, width, matrix_.data() + k, size_, pivot_.data(), k);
+        parallel_for(count - b, threads, [&](Index piece, int) {
+          const Index c = b + piece, r = c * block;
+          const Destination<double> to =
+              piece == 0 ? Destination<double>{corner.data(), width, Update::subtract}
+                         : Destination<double>{column + r, size_, Update::subtract};
+          multiply(std::min(block, size_ - r), width, k, rows_of(c), r, pivot_.data(), k, to);
+        });
+      }
+      Eigen::Ref<Matrix<double>> in_place(corner);
+      const Eigen::LLT<Eigen::Ref<Matrix<double>>> cholesky(in_place);
+      if (cholesky.info() != Eigen::Success || !corner.diagonal().allFinite()) return condition();
+      a.block(k, k, width, width).template triangularView<Eigen::Lower>() = corner;
+      // L_cb = A_cb L_bb⁻ᵀ
+      const detail::Substitution<false> substitute(width, corner.data(), width);
+      parallel_for(count - b - 1, threads, [&](Index piece, int thread) {
+        const Index c = b + 1 + piece, r = c * block, rows = std::min(block, size_ - r);
+        double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
+        pack_right_transposed(width, rows, column + r, size_, panels, width);
+        for (Index j = 0; j < rows; j += columns) {
+          double* const panel = panels + j * width;
+          substitute(panel);
+          const Index valid = std::min(columns, rows - j);
+          for (Index p = 0; p < width; ++p)
+            std::copy_n(panel + p * columns, valid, column + p * size_ + r + j);
+        }
+        pack_left(rows, width, column + r, Index(1), size_, rows_of(c) + k * Kernel<double>::rows,
+                  r);
+      });
+    }
+    parallel_for(count, threads, [&](Index b, int) {
+      const Index k = b * block, width = std::min(block, size_ - k), below = size_ - k - width;
+      pack_left(width, below, matrix_.data() + k * size_ + k + width, size_, Index(1),
+                columns_of(b));
+    });
+    return std::nullopt;
+  }
+
+  // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
+  // columns are fixed, so the result does not depend on the number of threads.
+  double solve(double* b, Index right_sides, int threads) {
+    parallel_for(blocks(right_sides), threads, [&](Index piece, int thread) {
+      const Index first = piece * block, n = std::min(block, right_sides - first);
+      double *const x = b + first * size_, *const panels =
+                                               scratch_[static_cast<std::size_t>(thread)].data();
+      const auto each_panel = [&](Index k, auto&& step) {
+        for (Index j = 0; j < n; j += columns) step(panels + j * size_ + k * columns, j);
+      };
+      const Index count = blocks(size_);
+      for (Index c = 0; c < count; ++c) {
+        const Index k = c * block, width = std::min(block, size_ - k);
+        if (k > 0)
+          multiply(width, n, k, rows_of(c), k, panels, size_,
+                   Destination<double>{x + k, size_, Update::subtract});
+        pack_right(width, n, x + k, size_, panels + k * columns, size_);
+        const detail::Substitution<false> substitute(width, diagonal_block(k), size_);
+        each_panel(k, [&](double* panel, Index) { substitute(panel); });
+      }
+      norms_.data()[piece] = sum_of_squares(right_panels_size<double>(size_, n), panels);
+      for (Index c = count; c-- > 0;) {
+        const Index k = c * block, width = std::min(block, size_ - k), below = k + width;
+        const auto unpack = [&](const double* panel, Index j) {
+          for (Index q = j; q < std::min(n, j + columns); ++q)
+            for (Index p = 0; p < width; ++p) x[q * size_ + k + p] = panel[p * columns + q - j];
+        };
+        if (below < size_) {
+          each_panel(k, unpack);
+          multiply(width, n, size_ - below, columns_of(c), size_ - below, panels + below * columns,
+                   size_, Destination<double>{x + k, size_, Update::subtract});
+          pack_right(width, n, x + k, size_, panels + k * columns, size_);
+        }
+        const detail::Substitution<true> substitute(width, diagonal_block(k), size_);
+        each_panel(k, [&](double* panel, Index j) {
+          substitute(panel);
+          unpack(panel, j);
+        });
+      }
+    });
+    double total = 0;
+    for (Index k = 0; k < blocks(right_sides); ++k) total += norms_.data()[k];
+    return total;
+  }
+
+  static constexpr Index block = 48;  // a multiple of the panels' rows and columns
+  static Index blocks(Index n) { return (n + block - 1) / block; }
+
+ private:
+  static constexpr Index columns = Kernel<double>::columns;
+
+  // Panels of blocks that are strictly below the diagonal.
+  static Index triangle(Index count) { return block * block * (count * (count - 1) / 2); }
+  // Of L: rows of block c, as many columns as there are before.
+  double* rows_of(Index c) const { return rows_.data() + triangle(c); }
+  // Of Lᵀ: columns of block c of L, as many rows as there are behind.
+  double* columns_of(Index c) const {
+    return columns_.data() + c * block * size_ - triangle(c + 1);
+  }
+  const double* diagonal_block(Index k) const { return matrix_.data() + k * (size_ + 1); }
+
+  // Of the matrix that could not be factorised: only its lower triangle was overwritten.
+  double condition() const {
+    const MatrixMap<double> a(matrix_.data(), size_, size_);
     Matrix<double> original = a.template selfadjointView<Eigen::Upper>();
     original.diagonal() = Eigen::Map<Eigen::VectorXd>(diagonal_.data(), size_);
     if (!original.allFinite()) return std::numeric_limits<double>::quiet_NaN();
@@ -44,42 +214,77 @@ class SpdSolver {
     return least > 0 ? most / least : std::numeric_limits<double>::infinity();
   }
 
-  // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
-  // columns are fixed, so the result does not depend on the number of threads.
-  double solve(double* b, Index columns, int threads) {
-    const MatrixMap<double> a(matrix_.data(), size_, size_);
-    const Index blocks = (columns + block - 1) / block;
-    parallel_for(blocks, threads, [&](Index k, int) {
-      const Index first = k * block, count = std::min(block, columns - first);
-      MatrixMap<double> part(b + first * size_, size_, count);
-      a.template triangularView<Eigen::Lower>().solveInPlace(part);
-      norms_.data()[k] = sum_of_squares(size_ * count, part.data());
-      a.template triangularView<Eigen::Lower>().transpose().solveInPlace(part);
-    });
-    double total = 0;
-    for (Index k = 0; k < blocks; ++k) total += norms_.data()[k];
-    return total;
-  }
-
-  static constexpr Index block = 48;
-
- private:
   Buffer<double> matrix_, diagonal_, norms_;
+  Buffer<double> rows_, columns_, pivot_;
+  std::vector<Buffer<double>> scratch_;  // right panels, of one thread
   Index size_ = 0;
 };
 
-// out (lower triangle and its mirror) ← scale · A Aᵀ, A: m × k column-major; column blocks in
-// parallel.
-inline void gram(const MatrixMap<double>& a, double scale, MatrixMap<double> out, int threads) {
+// h ← scale · h, of which only the lower triangle is read; both are written.
+inline void mirror(MatrixMap<double> h, double scale, int threads) {
   constexpr Index block = SpdSolver::block;
-  const Index m = out.rows();
-  parallel_for((m + block - 1) / block, threads, [&](Index k, int) {
-    const Index j = k * block, count = std::min(block, m - j);
-    out.block(j, j, m - j, count).noalias() =
-        scale * (a.middleRows(j, m - j) * a.middleRows(j, count).transpose());
+  const Index n = h.rows();
+  parallel_for(SpdSolver::blocks(n), threads, [&](Index piece, int) {
+    const Index first = piece * block, last = std::min(n, first + block);
+    for (Index r = first; r < n; r += block)
+      for (Index j = first; j < last; ++j)
+        for (Index i = std::max(r, j); i < std::min(n, r + block); ++i) h(j, i) = h(i, j) *= scale;
   });
-  out.template triangularView<Eigen::StrictlyUpper>() = out.transpose();
 }
+
+// scale · W or its transpose, whichever has no more rows than columns, column-major into `out`.
+// W: rows × columns, row-major.
+template <class T> MatrixMap<double> wider(Index rows, Index columns, const T* W, double scale,
+                                           double* out, int threads) {
+  constexpr Index block = SpdSolver::block;
+  const bool transposed = rows > columns;
+  const Index m = std::min(rows, columns), n = std::max(rows, columns);
+  const Index row_stride = transposed ? 1 : columns, column_stride = transposed ? columns : 1;
+  parallel_for(SpdSolver::blocks(n), threads, [&](Index piece, int) {
+    const Index first = piece * block, last = std::min(n, first + block);
+    for (Index i0 = 0; i0 < m; i0 += block)
+      for (Index j = first; j < last; ++j)
+        for (Index i = i0; i < std::min(m, i0 + block); ++i)
+          out[j * m + i] = scale * static_cast<double>(W[i * row_stride + j * column_stride]);
+  });
+  return {out, m, n};
+}
+
+// Products A Aᵀ of float64 matrices.
+class GramProduct {
+ public:
+  GramProduct() = default;
+  explicit GramProduct(Index rows)
+      : left_(left_panels_size<double>(rows, depth)),
+        right_(right_panels_size<double>(depth, rows)) {}
+
+  // out (both triangles) ← scale · A Aᵀ, A: m × k column-major.
+  void operator()(const MatrixMap<double>& a, double scale, MatrixMap<double> out, int threads) {
+    constexpr Index block = SpdSolver::block;
+    const Index m = out.rows();
+    for (Index p = 0; p < a.cols(); p += depth) {
+      const Index k = std::min(depth, a.cols() - p);
+      parallel_for(SpdSolver::blocks(m), threads, [&](Index piece, int) {
+        const Index i = piece * block, rows = std::min(block, m - i);
+        const double* const from = a.data() + p * m + i;
+        pack_left(rows, k, from, Index(1), m, left_.data() + i * k);
+        pack_right_transposed(k, rows, from, m, right_.data() + i * k, k);
+      });
+      parallel_for(SpdSolver::blocks(m), threads, [&](Index piece, int) {
+        const Index j = piece * block;
+        multiply(m - j, std::min(block, m - j), k, left_.data() + j * k, right_.data() + j * k,
+                 Destination<double>{out.data() + j * (m + 1), m,
+                                     p == 0 ? Update::assign : Update::add});
+      });
+    }
+    mirror(out, scale, threads);
+  }
+
+ private:
+  static constexpr Index depth = 256;
+
+  Buffer<double> left_, right_;
+};
 
 // λ_max(H) by power iteration from a fixed start, enlarged a little; scratch: 2n numbers.
 inline double largest_eigenvalue(const MatrixMap<double>& h, double* scratch) {

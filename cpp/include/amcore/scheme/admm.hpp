@@ -69,7 +69,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       }
       steps_.emplace_back(l.out * (l.in + 1));
     }
-    hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    hidden_ = HiddenBlock<T>(hidden_out, hidden_in, threads_);
     transposed_ = Buffer<T>(left_panels_size<T>(in, out));
     packed_step_ = Buffer<T>(left_panels_size<T>(out, in));
     packed_first_step_ = Buffer<T>(left_panels_size<T>(layers_[0].out, layers_[0].in));

@@ -102,7 +102,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     sums_ = SampleSums<T>(out, in, plan_, true);
     gradient_sums_ = SampleSums<T>(out, in, plan_, false);
     input_moments_ = Buffer<T>(layers_[0].in * (layers_[0].in + 1));
-    weight_ = WeightBlock<T>(out, in, proximal);
+    weight_ = WeightBlock<T>(out, in, proximal, threads_);
     packed_ = Buffer<T>(left_panels_size<T>(out, in));
     gradient_ = Buffer<T>(out * in);
     tallies_ = Buffer<PaddedTally>(plan_.chunks());

@@ -167,7 +167,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     const Layer<T>& l = layers_[i];
     ExtrapolatedWeightBlock<T>& block = i == 0 ? first_ : rest_;
     if (i > 0 || !first_ready_)  // the input stays
-      block.prepare(Base::moments(i), l.in, l.b, total_samples_, options_.rho[i]);
+      block.prepare(Base::moments(i), l.in, l.b, total_samples_, options_.rho[i], threads_);
     first_ready_ = true;
     const BlockStep moved =
         block.update(l.W, l.b, l.W_old, l.b_old, omega_, sums_, options_.rho[i], options_.delta,

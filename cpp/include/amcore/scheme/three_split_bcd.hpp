@@ -65,7 +65,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       hidden_in = std::max(hidden_in, layers_[i].in);
       if (is_late(i)) late = std::max(late, layers_[i].out);
     }
-    hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    hidden_ = HiddenBlock<T>(hidden_out, hidden_in, threads_);
     step_gram_ = StepGram<T>(hidden_out, hidden_in, plan_, threads_);
     products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     carry_ = Buffer<T>(late * problem.samples);

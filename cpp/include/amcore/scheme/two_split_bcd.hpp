@@ -58,7 +58,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       if (!is_exact(i) && options_.inner_iters > 1) kept = std::max(kept, l.in);
     }
     const Index n = problem.samples;
-    hidden_ = HiddenBlock<T>(hidden_out, hidden_in);
+    hidden_ = HiddenBlock<T>(hidden_out, hidden_in, threads_);
     for (Buffer<T>& product : products_) product = Buffer<T>(n * cached);
     start_v_ = Buffer<T>(n * kept);
     state_of_ = Buffer<Progress>(n);
