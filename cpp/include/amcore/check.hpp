@@ -20,15 +20,20 @@ template <class T> bool all_finite(Index n, const T* x) {
   return bad == 0;
 }
 
-// Σ term(i) in float64 over eight interleaved lanes: vectorises, and its order is fixed.
+// Σ term(i) in float64 over interleaved lanes, several vectors of them, lest additions wait for
+// each other. Their order is fixed.
 template <class Term> double sum(Index n, Term&& term) {
-  constexpr Index lanes = 8;
+  constexpr Index lanes = 32, few = 8;
   double lane[lanes] = {};
   Index i = 0;
   for (; i + lanes <= n; i += lanes)
     for (Index l = 0; l < lanes; ++l) lane[l] += static_cast<double>(term(i + l));
-  for (; i < n; ++i) lane[i % lanes] += static_cast<double>(term(i));
-  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+  for (; i + few <= n; i += few)
+    for (Index l = 0; l < few; ++l) lane[l] += static_cast<double>(term(i + l));
+  for (; i < n; ++i) lane[i % few] += static_cast<double>(term(i));
+  for (Index half = lanes / 2; half > 0; half /= 2)
+    for (Index l = 0; l < half; ++l) lane[l] += lane[l + half];
+  return lane[0];
 }
 
 // max(0, max term(i)), in lanes too; what is not a number does not count.
@@ -47,6 +52,11 @@ inline double square(double x) { return x * x; }
 
 template <class T> double sum_of_squares(Index n, const T* x) {
   return sum(n, [x](Index i) { return square(x[i]); });
+}
+
+// Σ (x − y)², of differences as they are stored.
+template <class T> double squared_difference(Index n, const T* x, const T* y) {
+  return sum(n, [x, y](Index i) { return square(static_cast<T>(x[i] - y[i])); });
 }
 
 }  // namespace amcore

@@ -298,9 +298,11 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     affine(above, t, hidden_.weights(), v, p, panels);
     for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
       const Index size = slice.size * above.out;
+      const T *const u = u_above + at, *const product = p + at;
       T* const e = residual + at;
-      for (Index k = 0; k < size; ++k) e[k] = u_above[at + k] - p[at + k];
-      const double squared = sum_of_squares(size, e);
+      if (measure)
+        for (Index k = 0; k < size; ++k) e[k] = u[k] - product[k];
+      const double squared = squared_difference(size, u, product);
       if (!std::isfinite(squared)) {  // as it is where V_i is not
         failed = "V";
         return;
@@ -394,11 +396,12 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       std::copy_n(u, size, U);
       if (!late) {
         here.activation->value(size, u, z);
-        for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
-        tally[Sum::fit_here] += gamma / 2 * sum_of_squares(size, z);
-        if (measure && top)
+        tally[Sum::fit_here] += gamma / 2 * squared_difference(size, target, z);
+        if (measure && top) {
+          for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
           tally[Sum::distance_v_here] +=
               Base::output_distance(slice, v, z, gamma, array(9), array(10));
+        }
       }
       if (measure && !top) {
         // The gradient of the smooth terms at V_i as far as it is known: that before U_i moved, and
