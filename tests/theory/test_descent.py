@@ -353,7 +353,9 @@ def test_decreases_stay_accurate_far_below_the_rounding_of_the_objective(backend
     assert np.array_equal(window, np.arange(window[0], window[-1] + 1))
     ratios = decrease[window[1:]] / decrease[window[:-1]]
     assert (ratios < 1).all()
-    assert ratios.max() - ratios.min() < 1e-3
+    # A step, of the size √decrease, ends in a state that is rounded.
+    rounding = 2 * np.finfo(float).eps * np.sqrt(f / decrease[window[1:]])
+    assert (np.abs(ratios - np.median(ratios)) < 1e-4 + rounding).all()
 
     # And they are right: against 60 digits. The state itself is rounded, by ε‖x‖ against ∇f.
     size = np.sqrt(sum(np.sum(array**2) for array in states[-1].values()))
