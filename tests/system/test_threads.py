@@ -57,6 +57,26 @@ def test_environment_does_not_change_the_bits():
     assert twice[:2] == results["1"][:2]
 
 
+def test_a_tree_of_many_chunks():
+    """As many samples as make 64 chunks; the last is not full."""
+    generator = np.random.default_rng(4)
+    n = 64 * 4096 + 77
+    X = generator.standard_normal((n, 2))
+    net = amcore.Network([2, 3, 1], ["tanh"])
+    many = amcore.Problem(net, X, np.sin(X).sum(axis=1, keepdims=True))
+    runs = [
+        amcore.solve(many, amcore.ThreeSplitBCD(), max_iter=2, num_threads=threads, seed=0)
+        for threads in (1, 2, 5)
+    ]
+    expected = amcore.solve(many, amcore.ThreeSplitBCD(), max_iter=2, seed=0, backend="reference")
+    for run in runs:
+        np.testing.assert_allclose(run.trace.objective, expected.trace.objective, rtol=1e-11)
+        assert np.array_equal(run.trace.objective, runs[0].trace.objective)
+        for name, array in run.state.items():
+            assert np.array_equal(array, runs[0].state[name])
+            np.testing.assert_allclose(array, expected.state[name], rtol=1e-7, atol=1e-9)
+
+
 def problem(seed, n=1500):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 20))

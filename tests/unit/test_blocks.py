@@ -51,6 +51,38 @@ def test_hidden_update_solves_the_normal_equations(d_in, d_out, bias):
     np.testing.assert_allclose(V, hidden_update(S, U, W, b, 0.8, 1.7), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("d", [47, 48, 49, 95, 96, 97, 150])
+def test_systems_of_one_block_of_rows_and_of_several(d):
+    """Cholesky and substitution around multiples of 48 rows; as many right sides."""
+    U, V, S = rng.normal(size=(3, 200, d))
+    W, b = rng.normal(size=(d, d)), rng.normal(size=d)
+    found = []
+    for threads in (1, 2, 3):
+        new_W, new_b = blocks.ridge_update(U, V, W, b, alpha=0.3, num_threads=threads)
+        new_V = blocks.hidden_update(S, U, W, b, gamma=0.8, rho=0.1, num_threads=threads)
+        found.append((new_W, new_b, new_V))
+    expected = ridge_update(U, V, W, b, 1.0, 0.3, 0.0)
+    np.testing.assert_allclose(found[0][0], expected[0], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(found[0][1], expected[1], rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(found[0][2], hidden_update(S, U, W, b, 0.8, 0.1), rtol=1e-9)
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_ridge_update_of_nearly_dependent_columns():
+    """The gradient is as small as rounding allows, at condition numbers near 1e14."""
+    n, d, alpha = 300, 150, 1e-6
+    V = rng.normal(size=(n, d)) * np.logspace(-3, 3, d)[rng.permutation(d)]
+    V[:, 1::7] = V[:, :1] + 1e-4 * V[:, 1::7]
+    U, W0 = rng.normal(size=(n, 20)), rng.normal(size=(20, d))
+    W, _ = blocks.ridge_update(U, V, W0, alpha=alpha)
+    gradient = alpha * (W - W0) - (U - V @ W.T).T @ V
+    size = np.linalg.norm(V) ** 2
+    assert np.linalg.cond(V.T @ V + alpha * np.eye(d)) > 1e12
+    assert np.linalg.norm(gradient) < 1e-14 * size * (np.linalg.norm(W) + np.linalg.norm(W0))
+
+
 @pytest.mark.parametrize("activation", ["relu", "hard_tanh", "tanh", "sigmoid", "identity"])
 def test_preactivation_update_is_least(activation):
     V, P, U = rng.normal(size=(3, 15, 4))

@@ -146,8 +146,8 @@ class SpdSolver {
   double solve(double* b, Index right_sides, int threads) {
     parallel_for(blocks(right_sides), threads, [&](Index piece, int thread) {
       const Index first = piece * block, n = std::min(block, right_sides - first);
-      double *const x = b + first * size_, *const panels =
-                                               scratch_[static_cast<std::size_t>(thread)].data();
+      double* const x = b + first * size_;
+      double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
       const auto each_panel = [&](Index k, auto&& step) {
         for (Index j = 0; j < n; j += columns) step(panels + j * size_ + k * columns, j);
       };
