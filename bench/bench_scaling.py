@@ -179,10 +179,10 @@ def threads_in_turn(case: str, width: int, options: Any, cores: int) -> dict[str
     seconds: dict[int, list[float]] = {threads: [] for threads in teams}
     peaks: dict[int, list[float]] = {threads: [] for threads in teams}
     peak = Peak()
+    flops = performed_flops(type(CASES[case].scheme).__name__, widths, n)
     for _ in range(options.rounds):
         for threads in teams:
-            found = measure(case, widths, n, options, threads)
-            seconds[threads].append(found["median_seconds"])
+            seconds[threads].append(measure(case, widths, n, options, threads)["median_seconds"])
             if (gflops := peak.flops(options.dtype, threads)) is not None:
                 peaks[threads].append(gflops)
     typical = {threads: median(times) for threads, times in seconds.items()}
@@ -196,7 +196,7 @@ def threads_in_turn(case: str, width: int, options: Any, cores: int) -> dict[str
             "efficiency": typical[1] / (threads * time),
             "fma_peak_gflops": fastest[threads],
             "efficiency_of_fma_peak": of_peak and of_peak / threads,
-            "share_of_fma_peak": quotient(found["flops"] / time / 1e9, fastest[threads]),
+            "share_of_fma_peak": quotient(flops / time / 1e9, fastest[threads]),
         }
     text = ", ".join(f"{k}: {one['efficiency']:.0%}" for k, one in result.items())
     print(f"{case:18} 3 × {width}, efficiency by threads, {n} samples: {text}", flush=True)

@@ -55,4 +55,12 @@ template <class Body> void parallel_for(Index pieces, int threads, Body&& body) 
 #endif
 }
 
+// body(first, last, thread) for the numbers below n in blocks; as parallel_for.
+template <class Body> void parallel_blocks(Index n, Index block, int threads, Body&& body) {
+  parallel_for((n + block - 1) / block, threads, [&](Index piece, int thread) {
+    const Index first = piece * block;
+    body(first, std::min(n, first + block), thread);
+  });
+}
+
 }  // namespace amcore

@@ -41,11 +41,9 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     solver_.solve(wide_.data(), wide.cols(), threads);
     const bool transposed = wide.rows() == out;  // Kᵀ
     const Index row_stride = transposed ? out : 1, column_stride = transposed ? 1 : in;
-    constexpr Index piece = 4 * Kernel<T>::rows;
-    parallel_for((in + piece - 1) / piece, threads, [&](Index k, int) {
-      const Index i = k * piece;
-      pack_left(std::min(piece, in - i), out, wide.data() + i * row_stride, row_stride,
-                column_stride, packed_k_.data() + i * out);
+    parallel_blocks(in, 4 * Kernel<T>::rows, threads, [&](Index i, Index end, int) {
+      pack_left(end - i, out, wide.data() + i * row_stride, row_stride, column_stride,
+                packed_k_.data() + i * out);
     });
   }
 

@@ -26,9 +26,8 @@ struct BlockStep {
 // h ← ρ Ṽ Ṽᵀ over n samples, both triangles, from the moments of V; h is of the size of Ṽ.
 template <class T> void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in,
                                     double samples, double rho, int threads) {
-  parallel_for(SpdSolver::blocks(in), threads, [&](Index piece, int) {
-    const Index first = piece * SpdSolver::block;
-    for (Index j = first; j < std::min(in, first + SpdSolver::block); ++j) {
+  parallel_blocks(in, SpdSolver::block, threads, [&](Index first, Index last, int) {
+    for (Index j = first; j < last; ++j) {
       const double s_j = v.sum[j], m_j = v.shift[j];
       for (Index i = j; i < in; ++i)
         h(i, j) = v.gram[j * in + i] + (v.shift[i] * s_j + (v.sum[i] + samples * v.shift[i]) * m_j);
@@ -70,8 +69,7 @@ template <class T> class WeightBlock {
     h.diagonal().head(in).array() += lam;
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
-    parallel_for(SpdSolver::blocks(out), threads, [&](Index piece, int) {
-      const Index first = piece * SpdSolver::block, last = std::min(out, first + SpdSolver::block);
+    parallel_blocks(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
       // Where the sums of few rows stay in the cache, whose order is the other one.
       for (Index j = 0; j < in; ++j)
         for (Index r = first; r < last; ++r) right(j, r) = rho * sums.cross(r, j);

@@ -55,7 +55,7 @@ void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels,
 
 // Right panels of (x − shift)ᵀ.
 template <class T, class Shift>
-void pack_right_transposed(Index size, Index t, const T* x, Shift&& shift, T* panels) {
+void pack_right_shifted(Index size, Index t, const T* x, Shift&& shift, T* panels) {
   constexpr Index C = Kernel<T>::columns;
   for (Index j0 = 0; j0 < size; j0 += C, panels += C * t) {
     const Index valid = std::min(C, size - j0);
@@ -109,7 +109,7 @@ template <class T> class SampleSums {
     T* const part = parts_.of(chunk);
     const auto shift = [by = shift_.data()](Index i) { return by[i]; };
     const auto zero = [](Index) { return T(0); };
-    pack_right_transposed(columns_, t, v, shift, panels.right.data());
+    pack_right_shifted(columns_, t, v, shift, panels.right.data());
     T *const cross = part + gram_size_, *const sum_v = cross + rows_ * columns_;
     if (gram_size_ > 0) {
       pack_left_summed(columns_, t, v, shift, panels.left.data(), sum_v);
@@ -170,7 +170,7 @@ template <class T> class StepGram {
   // d: in × t
   void add(Index chunk, Index t, const T* d, const Panels<T>& panels) {
     pack_left(in_, t, d, Index(1), in_, panels.left.data());
-    pack_right_transposed(in_, t, d, [](Index) { return T(0); }, panels.right.data());
+    pack_right_transposed(t, in_, d, in_, panels.right.data(), t);
     multiply(in_, in_, t, panels.left.data(), panels.right.data(),
              Destination<T>{parts_.of(chunk), in_, Update::add}, true);
     parts_.added(chunk, t);

@@ -131,9 +131,11 @@ void pack_right_transposed(Index k, Index n, const T* x, Index ld, T* panels, In
   constexpr Index C = Kernel<T>::columns;
   for (Index j = 0; j < n; j += C, panels += C * depth) {
     const Index valid = std::min(C, n - j);
-    for (Index p = 0; p < k; ++p) {
-      std::copy_n(x + p * ld + j, valid, panels + p * C);
-      std::fill(panels + p * C + valid, panels + (p + 1) * C, T(0));
+    if (valid == C) {
+      for (Index p = 0; p < k; ++p) std::copy_n(x + p * ld + j, C, panels + p * C);
+    } else {
+      std::fill_n(panels, C * k, T(0));
+      for (Index p = 0; p < k; ++p) std::copy_n(x + p * ld + j, valid, panels + p * C);
     }
   }
 }

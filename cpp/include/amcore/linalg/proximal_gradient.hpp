@@ -22,9 +22,8 @@ struct InnerLoop {
 // out ← H x, H of size `columns`, x and out columns × rows; blocks of columns in parallel.
 inline void multiply(const MatrixMap<double>& h, Index columns, Index rows, const double* x,
                      double* out, int threads) {
-  constexpr Index block = SpdSolver::block;
-  parallel_for((rows + block - 1) / block, threads, [&](Index k, int) {
-    const Index j = k * block, count = std::min(block, rows - j);
+  parallel_blocks(rows, SpdSolver::block, threads, [&](Index j, Index end, int) {
+    const Index count = end - j;
     const Eigen::Map<const Matrix<double>> from(x + j * columns, columns, count);
     MatrixMap<double>(out + j * columns, columns, count).noalias() = h * from;
   });

@@ -133,10 +133,9 @@ class SpdSolver {
                   r);
       });
     }
-    parallel_for(count, threads, [&](Index b, int) {
-      const Index k = b * block, width = std::min(block, size_ - k), below = size_ - k - width;
-      pack_left(width, below, matrix_.data() + k * size_ + k + width, size_, Index(1),
-                columns_of(b));
+    parallel_blocks(size_, block, threads, [&](Index k, Index end, int) {
+      pack_left(end - k, size_ - end, matrix_.data() + k * size_ + end, size_, Index(1),
+                columns_of(k / block));
     });
     return std::nullopt;
   }
@@ -144,8 +143,8 @@ class SpdSolver {
   // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
   // columns are fixed, so the result does not depend on the number of threads.
   double solve(double* b, Index right_sides, int threads) {
-    parallel_for(blocks(right_sides), threads, [&](Index piece, int thread) {
-      const Index first = piece * block, n = std::min(block, right_sides - first);
+    parallel_blocks(right_sides, block, threads, [&](Index first, Index last, int thread) {
+      const Index n = last - first;
       double* const x = b + first * size_;
       double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
       const auto each_panel = [&](Index k, auto&& step) {
@@ -161,7 +160,7 @@ class SpdSolver {
         const detail::Substitution<false> substitute(width, diagonal_block(k), size_);
         each_panel(k, [&](double* panel, Index) { substitute(panel); });
       }
-      norms_.data()[piece] = sum_of_squares(right_panels_size<double>(size_, n), panels);
+      norms_.data()[first / block] = sum_of_squares(right_panels_size<double>(size_, n), panels);
       for (Index c = count; c-- > 0;) {
         const Index k = c * block, width = std::min(block, size_ - k), below = k + width;
         const auto unpack = [&](const double* panel, Index j) {
@@ -187,10 +186,11 @@ class SpdSolver {
   }
 
   static constexpr Index block = 48;  // a multiple of the panels' rows and columns
-  static Index blocks(Index n) { return (n + block - 1) / block; }
 
  private:
   static constexpr Index columns = Kernel<double>::columns;
+
+  static Index blocks(Index n) { return (n + block - 1) / block; }
 
   // Panels of blocks that are strictly below the diagonal.
   static Index triangle(Index count) { return block * block * (count * (count - 1) / 2); }
@@ -224,8 +224,7 @@ class SpdSolver {
 inline void mirror(MatrixMap<double> h, double scale, int threads) {
   constexpr Index block = SpdSolver::block;
   const Index n = h.rows();
-  parallel_for(SpdSolver::blocks(n), threads, [&](Index piece, int) {
-    const Index first = piece * block, last = std::min(n, first + block);
+  parallel_blocks(n, block, threads, [&](Index first, Index last, int) {
     for (Index r = first; r < n; r += block)
       for (Index j = first; j < last; ++j)
         for (Index i = std::max(r, j); i < std::min(n, r + block); ++i) h(j, i) = h(i, j) *= scale;
@@ -240,8 +239,7 @@ template <class T> MatrixMap<double> wider(Index rows, Index columns, const T* W
   const bool transposed = rows > columns;
   const Index m = std::min(rows, columns), n = std::max(rows, columns);
   const Index row_stride = transposed ? 1 : columns, column_stride = transposed ? columns : 1;
-  parallel_for(SpdSolver::blocks(n), threads, [&](Index piece, int) {
-    const Index first = piece * block, last = std::min(n, first + block);
+  parallel_blocks(n, block, threads, [&](Index first, Index last, int) {
     for (Index i0 = 0; i0 < m; i0 += block)
       for (Index j = first; j < last; ++j)
         for (Index i = i0; i < std::min(m, i0 + block); ++i)
@@ -264,15 +262,14 @@ class GramProduct {
     const Index m = out.rows();
     for (Index p = 0; p < a.cols(); p += depth) {
       const Index k = std::min(depth, a.cols() - p);
-      parallel_for(SpdSolver::blocks(m), threads, [&](Index piece, int) {
-        const Index i = piece * block, rows = std::min(block, m - i);
+      parallel_blocks(m, block, threads, [&](Index i, Index end, int) {
+        const Index rows = end - i;
         const double* const from = a.data() + p * m + i;
         pack_left(rows, k, from, Index(1), m, left_.data() + i * k);
         pack_right_transposed(k, rows, from, m, right_.data() + i * k, k);
       });
-      parallel_for(SpdSolver::blocks(m), threads, [&](Index piece, int) {
-        const Index j = piece * block;
-        multiply(m - j, std::min(block, m - j), k, left_.data() + j * k, right_.data() + j * k,
+      parallel_blocks(m, block, threads, [&](Index j, Index end, int) {
+        multiply(m - j, end - j, k, left_.data() + j * k, right_.data() + j * k,
                  Destination<double>{out.data() + j * (m + 1), m,
                                      p == 0 ? Update::assign : Update::add});
       });
