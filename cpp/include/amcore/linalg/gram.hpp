@@ -53,23 +53,29 @@ void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels,
   }
 }
 
-// Right panels of (x − shift)ᵀ.
+// Right panels of (x − shift)ᵀ, a third of a row at a time: whole rows are of no vector's length.
 template <class T, class Shift>
 void pack_right_shifted(Index size, Index t, const T* x, Shift&& shift, T* panels) {
-  constexpr Index C = Kernel<T>::columns;
+  constexpr Index C = Kernel<T>::columns, third = C / 3;
+  typedef T Third __attribute__((vector_size(third * sizeof(T))));
   for (Index j0 = 0; j0 < size; j0 += C, panels += C * t) {
     const Index valid = std::min(C, size - j0);
     T by[C] = {};
     for (Index j = 0; j < valid; ++j) by[j] = shift(j0 + j);
-    const auto pack = [&](Index count) {
-      for (Index p = 0; p < t; ++p)
-        for (Index j = 0; j < count; ++j) panels[p * C + j] = x[p * size + j0 + j] - by[j];
-    };
     if (valid == C) {
-      pack(C);
+      for (Index p = 0; p < t; ++p)
+#pragma GCC unroll 3
+        for (Index j = 0; j < C; j += third) {
+          Third entries, shifts;
+          std::memcpy(&entries, x + p * size + j0 + j, sizeof(Third));
+          std::memcpy(&shifts, by + j, sizeof(Third));
+          entries -= shifts;
+          std::memcpy(panels + p * C + j, &entries, sizeof(Third));
+        }
     } else {
       std::fill_n(panels, C * t, T(0));
-      pack(valid);
+      for (Index p = 0; p < t; ++p)
+        for (Index j = 0; j < valid; ++j) panels[p * C + j] = x[p * size + j0 + j] - by[j];
     }
   }
 }
