@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -20,20 +21,32 @@ template <class T> bool all_finite(Index n, const T* x) {
   return bad == 0;
 }
 
-// Σ term(i) in float64 over interleaved lanes, several vectors of them, lest additions wait for
-// each other. Their order is fixed.
-template <class Term> double sum(Index n, Term&& term) {
-  constexpr Index lanes = 32, few = 8;
-  double lane[lanes] = {};
+// Sums of the arrays terms(i), in float64 over interleaved lanes, several vectors of them, lest
+// additions wait for each other. Their order is fixed.
+template <std::size_t K, class Terms> std::array<double, K> sums(Index n, Terms&& terms) {
+  constexpr Index lanes = K == 1 ? 32 : 16, few = 8;
+  double lane[K][lanes] = {};
+  const auto add = [&](Index i, Index l) {
+    const std::array<double, K> term = terms(i);
+    for (std::size_t k = 0; k < K; ++k) lane[k][l] += term[k];
+  };
   Index i = 0;
   for (; i + lanes <= n; i += lanes)
-    for (Index l = 0; l < lanes; ++l) lane[l] += static_cast<double>(term(i + l));
+    for (Index l = 0; l < lanes; ++l) add(i + l, l);
   for (; i + few <= n; i += few)
-    for (Index l = 0; l < few; ++l) lane[l] += static_cast<double>(term(i + l));
-  for (; i < n; ++i) lane[i % few] += static_cast<double>(term(i));
-  for (Index half = lanes / 2; half > 0; half /= 2)
-    for (Index l = 0; l < half; ++l) lane[l] += lane[l + half];
-  return lane[0];
+    for (Index l = 0; l < few; ++l) add(i + l, l);
+  for (; i < n; ++i) add(i, i % few);
+  std::array<double, K> total;
+  for (std::size_t k = 0; k < K; ++k) {
+    for (Index half = lanes / 2; half > 0; half /= 2)
+      for (Index l = 0; l < half; ++l) lane[k][l] += lane[k][l + half];
+    total[k] = lane[k][0];
+  }
+  return total;
+}
+
+template <class Term> double sum(Index n, Term&& term) {
+  return sums<1>(n, [&](Index i) { return std::array{static_cast<double>(term(i))}; })[0];
 }
 
 // max(0, max term(i)), in lanes too; what is not a number does not count.

@@ -9,7 +9,8 @@
 #include <cmath>
 #include <limits>
 
-#include "amcore/block/weight.hpp"
+#include "amcore/block/step.hpp"
+#include "amcore/linalg/gram.hpp"
 #include "amcore/linalg/packed_weights.hpp"
 
 namespace amcore {

@@ -53,12 +53,12 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
         gamma * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
   }
 
-  // v: in × t, S on entry;  u: out × t;  b: null if there is none;  residual: out × t, on return
-  // U − b1ᵀ − W S;  panels: scratch.
-  void update(Index t, const T* u, const T* b, T* residual, T* v, T* panels) const {
-    this->residual(t, v, u, b, residual, panels);
+  // s, v: in × t, may be the same;  u: out × t;  b: null if there is none;  residual: out × t, on
+  // return U − b1ᵀ − W S;  panels: scratch.
+  void update(Index t, const T* s, const T* u, const T* b, T* residual, T* v, T* panels) const {
+    this->residual(t, s, u, b, residual, panels);
     pack_right(out_, t, residual, panels);
-    multiply(in_, t, out_, packed_k_.data(), panels, Destination<T>{v, in_, Update::add});
+    multiply(in_, t, out_, packed_k_.data(), panels, Destination<T>{v, in_, Update::add, s});
   }
 
   // Of one thread: what a regularised update of a tile needs.

@@ -6,7 +6,7 @@
 // separable or s is a ridge, else, for a smooth ℓ, by proximal gradient steps from Vᵏ.
 #pragma once
 
-#include "amcore/block/weight.hpp"
+#include "amcore/block/step.hpp"
 #include "amcore/linalg/sample_proximal_gradient.hpp"
 #include "amcore/loss/loss.hpp"
 
@@ -132,13 +132,9 @@ template <class T> double output_distance(Index k, Index n, const Loss<T>& loss,
 template <class T> BlockStep output_step(Index k, Index n, const Loss<T>& loss, double weight,
                                          const T* y, const T* s, const T* v, const T* v_new,
                                          double gamma) {
-  const double squared =
-      sum(k * n, [&](Index i) { return square(static_cast<double>(v_new[i]) - v[i]); });
-  const double fit = sum(k * n, [&](Index i) {
-    return (static_cast<double>(v[i]) - v_new[i]) *
-           ((static_cast<double>(v[i]) - s[i]) + (static_cast<double>(v_new[i]) - s[i]));
-  });
-  return {squared, weight * loss.difference(k, n, v, v_new, y) + gamma / 2 * fit};
+  BlockStep moved = quadratic_step(k * n, gamma, s, v, v_new);
+  moved.decrease += weight * loss.difference(k, n, v, v_new, y);
+  return moved;
 }
 
 }  // namespace amcore

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "amcore/activation/activation.hpp"
-#include "amcore/block/weight.hpp"
 #include "amcore/check.hpp"
 
 namespace amcore {
@@ -18,33 +17,34 @@ template <class T> void preactivation_update(Index n, const Activation<T>& activ
   activation.prox(n, v, z, static_cast<T>((rho + alpha) / gamma), out);
 }
 
-// Its step and decrease; sigma_old = σ(u), delta = σ(u_new) − σ(u) accurate relative to the step.
-template <class T> BlockStep preactivation_step(Index n, const T* v, const T* p, const T* u,
-                                                const T* u_new, const T* sigma_old, const T* delta,
-                                                double gamma, double rho) {
-  const double squared =
-      sum(n, [&](Index i) { return square(static_cast<double>(u_new[i]) - u[i]); });
-  const double fit = sum(n, [&](Index i) {
-    const double d = delta[i];
-    return d * (2 * (static_cast<double>(v[i]) - sigma_old[i]) - d);
+// What it did, beside its decrease, as sums of squares.
+struct PreactivationStep {
+  double step, change, residual, decrease;  // U − Uᵏ, σ(U) − σ(Uᵏ), U − P
+};
+
+// sigma_old = σ(u), delta = σ(u_new) − σ(u) accurate relative to the step.
+template <class T> PreactivationStep preactivation_step(Index n, const T* v, const T* p, const T* u,
+                                                        const T* u_new, const T* sigma_old,
+                                                        const T* delta, double gamma, double rho) {
+  const auto [step, change, residual, fit, coupling] = sums<5>(n, [=](Index i) {
+    const double from = u[i], to = u_new[i], product = p[i], d = delta[i];
+    const double moved = to - from, left = to - product;
+    return std::array{square(moved), square(d), square(left),
+                      d * (2 * (static_cast<double>(v[i]) - sigma_old[i]) - d),
+                      moved * ((from - product) + left)};
   });
-  const double coupling = sum(n, [&](Index i) {
-    return (static_cast<double>(u[i]) - u_new[i]) *
-           ((static_cast<double>(u[i]) - p[i]) + (static_cast<double>(u_new[i]) - p[i]));
-  });
-  return {squared, gamma / 2 * fit + rho / 2 * coupling};
+  return {step, change, residual, gamma / 2 * fit - rho / 2 * coupling};
 }
 
 // dist²(0, ∂_U f): A = V − σ(U), E = U − P; `left`, `right`: the one-sided derivatives of σ at U.
 // At a kink that is convex the subdifferential is the interval between the one-sided derivatives of
-// f, else the two points.
+// f, else the two points. An entry is as accurate as A and E are.
 template <class T> double preactivation_distance(Index n, const T* a, const T* e, const T* left,
                                                  const T* right, double gamma, double rho) {
-  return sum(n, [&](Index i) {
-    const double pull = rho * e[i], push = gamma * a[i];
-    const double l = pull - push * left[i], r = pull - push * right[i];
-    const double convex = std::max(std::max(l, -r), 0.0),
-                 concave = std::min(std::abs(l), std::abs(r));
+  const T pull = static_cast<T>(rho), push = static_cast<T>(gamma);
+  return sum(n, [=](Index i) {
+    const T l = pull * e[i] - push * a[i] * left[i], r = pull * e[i] - push * a[i] * right[i];
+    const T convex = std::max(std::max(l, -r), T(0)), concave = std::min(std::abs(l), std::abs(r));
     return square(r >= l ? convex : concave);
   });
 }

@@ -7,7 +7,7 @@
 #include "amcore/block/hidden.hpp"
 #include "amcore/block/output.hpp"
 #include "amcore/block/preactivation.hpp"
-#include "amcore/linalg/gram.hpp"
+#include "amcore/block/weight.hpp"
 #include "amcore/regularizer/ridge.hpp"
 
 namespace amcore {
@@ -68,9 +68,8 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
     T* const residual = residuals[static_cast<std::size_t>(thread)].data();
     plan.for_each_tile(chunk, [&](Tile tile) {
       const T* const u = U + tile.begin * out;
-      T* const v = V + tile.begin * in;
-      if (S != V) std::copy_n(S + tile.begin * in, tile.size * in, v);
-      block.update(tile.size, u, b, residual, v, panels[static_cast<std::size_t>(thread)].data());
+      block.update(tile.size, S + tile.begin * in, u, b, residual, V + tile.begin * in,
+                   panels[static_cast<std::size_t>(thread)].data());
     });
   });
 }

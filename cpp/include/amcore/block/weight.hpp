@@ -12,16 +12,13 @@
 
 #include <string>
 
+#include "amcore/block/step.hpp"
 #include "amcore/error.hpp"
 #include "amcore/linalg/gram.hpp"
 #include "amcore/linalg/proximal_gradient.hpp"
 #include "amcore/linalg/spd_solve.hpp"
 
 namespace amcore {
-
-struct BlockStep {
-  double squared_step = 0, decrease = 0;
-};
 
 // h ← ρ Ṽ Ṽᵀ over n samples, both triangles, from the moments of V; h is of the size of Ṽ.
 template <class T> void gram_matrix(MatrixMap<double> h, const Moments<T>& v, Index in,

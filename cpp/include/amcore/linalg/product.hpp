@@ -265,10 +265,12 @@ template <class T> void multiply(Index m, Index n, Index k, const T* left, Index
     const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
     for (Index j = 0; j < last; j += K::columns) {
       const Index columns = std::min<Index>(K::columns, n - j);
-      const Index top = lower ? std::max(first, j / K::rows * K::rows) : first;
-      for (Index i = top; i < end; i += K::rows) {
-        const Index rows = std::min<Index>(K::rows, m - i);
-        const T *const a = left + i * left_depth, *const x = right + j * right_depth;
+      const T* const x = right + j * right_depth;
+      Index rows;
+      for (Index i = lower ? std::max(first, j / K::width * K::width) : first; i < end; i += rows) {
+        const Index within = i % K::rows;  // a panel: its upper half may be above the diagonal
+        rows = std::min<Index>(K::rows - within, m - i);
+        const T* const a = left + (i - within) * left_depth + within;
         if (rows > K::width)
           detail::block_product<2>(k, a, x, to.block(i, j), rows, columns);
         else

@@ -263,7 +263,6 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       const Index count = slice.size * here.out;
       here.activation->value(count, z + at, sigma + at);
       for (Index k = at; k < at + count; ++k) s[k] = sigma[k] + share * Lambda[k];
-      if (!top) std::copy_n(s + at, count, v + at);
     });
 
     if (measure && i == 0 && !here.activation->is_identity()) {
@@ -291,7 +290,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
         majorized_target(slice.size * above.out, *above.activation, z_above + at, target + at, h,
                          value + at, slope + at, residual + at);
       });
-      hidden_.update(t, residual, above.b, residual, v, right);
+      hidden_.update(t, s, residual, above.b, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
         T *const moved = array(9), *const scratch = array(11), *const change = array(12);

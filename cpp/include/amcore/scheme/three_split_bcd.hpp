@@ -276,22 +276,25 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       hidden_.residual(t, v, u_above, above.b, residual, panels);
       hidden_.update(t, s, residual, v, panels, *regularizer, options_.inner, array.steps);
     } else {
-      if (s != v) std::copy_n(s, t * here.out, v);
-      hidden_.update(t, u_above, above.b, residual, v, panels);
+      hidden_.update(t, s, u_above, above.b, residual, v, panels);
     }
 
     const bool long_step = measurement_[i + 1].long_step;
-    const bool keep_step = !long_step || is_late(i + 1);  // beyond a slice
+    const bool keep_step = !long_step || is_late(i + 1);
     if (measure)
       for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
         const Index size = slice.size * here.out;
-        T* const d = keep_step ? step + at : step;
-        for (Index k = 0; k < size; ++k) d[k] = v[at + k] - V[at + k];
-        const double squared = sum_of_squares(size, d);
-        tally[Sum::step_v] += squared;
-        tally[Sum::decrease_v] += by_difference
-                                      ? hidden_decrease(size, pull + ridge, s + at, V + at, v + at)
-                                      : (pull + ridge) / 2 * squared;
+        if (keep_step)
+          for (Index k = at; k < at + size; ++k) step[k] = v[k] - V[k];
+        if (by_difference) {
+          const BlockStep moved = quadratic_step(size, pull + ridge, s + at, V + at, v + at);
+          tally[Sum::step_v] += moved.squared_step;
+          tally[Sum::decrease_v] += moved.decrease;
+        } else {  // but for ρ/2 ‖W ΔV‖², since V_i minimises
+          const double squared = squared_difference(size, v + at, V + at);
+          tally[Sum::step_v] += squared;
+          tally[Sum::decrease_v] += (pull + ridge) / 2 * squared;
+        }
       });
 
     T* const p = products_.place(i + 1, above, tile, v, array(4));
@@ -302,7 +305,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       T* const e = residual + at;
       if (measure)
         for (Index k = 0; k < size; ++k) e[k] = u[k] - product[k];
-      const double squared = squared_difference(size, u, product);
+      const double squared =
+          measure ? sum_of_squares(size, e) : squared_difference(size, u, product);
       if (!std::isfinite(squared)) {  // as it is where V_i is not
         failed = "V";
         return;
@@ -355,7 +359,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Handed handed(array);
     const bool top = i + 1 == layers_.size(), late = is_late(i);
     const Layer<T>& here = layers_[i];
-    const bool inexact = is_inexact(here);
+    const bool inexact = is_inexact(here), exact = !top && !inexact;
     const double gamma = options_.gamma[i], rho = options_.rho[i];
     const T* const below = previous(i) + tile.begin * here.in;
     T* const residual = array(3);
@@ -387,12 +391,14 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         T* const sigma = array(10);
         here.activation->value(size, U, sigma);
         here.activation->difference(size, u, U, delta);
-        const BlockStep moved =
+        const PreactivationStep moved =
             preactivation_step(size, target, p + at, U, u, sigma, delta, gamma, rho);
-        tally[Sum::step_u] += moved.squared_step;
+        tally[Sum::step_u] += moved.step;
         tally[Sum::decrease_u] += moved.decrease;
+        tally[Sum::linear_here] += rho / 2 * moved.residual;
+        // The gradient of the smooth terms at V_i, minimised exactly, is in −∂s_i before U_i moves.
+        if (exact && !late) tally[Sum::distance_v_here] += square(gamma) * moved.change;
       }
-      if (measure) tally[Sum::linear_here] += rho / 2 * sum_of_squares(size, residual + at);
       std::copy_n(u, size, U);
       if (!late) {
         here.activation->value(size, u, z);
@@ -403,17 +409,15 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
               Base::output_distance(slice, v, z, gamma, array(9), array(10));
         }
       }
-      if (measure && !top) {
-        // The gradient of the smooth terms at V_i as far as it is known: that before U_i moved, and
-        // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since. Where the block was minimised exactly, the first is in −∂s_i.
+      if (measure && !top && !(exact && !late)) {
+        // That gradient as far as it is known: before U_i moved, and γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since.
         const T* const before = handed.gradient + at;
         T* const gradient = late ? carry_.data() + slice.begin * here.out : z;
         for (Index k = 0; k < size; ++k)
           gradient[k] = static_cast<T>((inexact ? before[k] : T(0)) - gamma * delta[k]);
         if (!late)
-          tally[Sum::distance_v_here] += inexact ? here.activation_regularizer->squared_distance(
-                                                       slice.size, here.out, v, gradient)
-                                                 : sum_of_squares(size, gradient);
+          tally[Sum::distance_v_here] +=
+              here.activation_regularizer->squared_distance(slice.size, here.out, v, gradient);
       }
       std::copy_n(v, size, V);
     });
@@ -436,14 +440,6 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     return is_inexact(layer)
                ? layer.activation_regularizer->squared_distance(tile.size, layer.out, v, gradient)
                : sum_of_squares(size, gradient);
-  }
-
-  // How much pull/2 ‖V − S‖² falls from `old` to v.
-  static double hidden_decrease(Index size, double pull, const T* s, const T* old, const T* v) {
-    return pull / 2 * sum(size, [&](Index k) {
-             return (static_cast<double>(old[k]) - v[k]) *
-                    ((static_cast<double>(old[k]) - s[k]) + (static_cast<double>(v[k]) - s[k]));
-           });
   }
 
   // What V_{i−1} lowers f by holds ‖W_i ΔV_{i−1}‖², or the fall of the linear part: that costs no

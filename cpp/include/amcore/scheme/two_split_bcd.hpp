@@ -332,7 +332,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       hidden_.update(t, s, residual, v, panels, *here.activation_regularizer, options_.inner,
                      array.steps);
     } else {
-      hidden_.update(t, target, above.b, residual, v, panels);
+      hidden_.update(t, s, target, above.b, residual, v, panels);
     }
     if (!all_finite(size, v)) return "V";
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
