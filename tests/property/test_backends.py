@@ -148,6 +148,45 @@ def test_wide_layers():
         assert_same_record(runs[0].trace.records[k], runs[1].trace.records[k], "wide")
 
 
+def sparse_images(rng, n, features):
+    """Blocks of zeros, as images have them; features, samples and groups of them that are dense."""
+    X = rng.random((n, features)) + 0.1
+    for j in range(0, n, 12):
+        X[j : j + 12, rng.random(features) < 0.6] = 0
+    X[rng.random(n) < 0.6, :30] = 0
+    X[:, 31] = 0
+    X[12:24] += 1
+    X[40:60] = 0
+    return X
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        amcore.ThreeSplitBCD(alpha=0.3),
+        amcore.TwoSplitBCD(alpha=0.3),
+        amcore.ADMM(beta=(100.0, 60.0, 4.0)),
+        amcore.MDLAM(epsilon=0.5),
+    ],
+    ids=lambda scheme: type(scheme).__name__,
+)
+@pytest.mark.parametrize("n", [131, 700])
+def test_zeros_of_the_input_are_left_out_of_products(scheme, n):
+    rng = np.random.default_rng(n)
+    X, Y = sparse_images(rng, n, 70), rng.standard_normal((n, 3))
+    net = amcore.Network([70, 37, 20, 3], activation="tanh")
+    problem = amcore.Problem(net, X, Y)
+    runs = [
+        amcore.solve(problem, scheme, max_iter=3, seed=1, backend=b)
+        for b in ("native", "reference")
+    ]
+    for name, expected in runs[1].state.items():
+        np.testing.assert_allclose(runs[0].state[name], expected, 1e-9, 1e-11, err_msg=name)
+    for k in range(4):
+        assert_same_record(runs[0].trace.records[k], runs[1].trace.records[k], str(scheme))
+    np.testing.assert_allclose(runs[0].predict(X), runs[1].predict(X), rtol=1e-9, atol=1e-9)
+
+
 LAYOUTS = {
     "Fortran order": np.asfortranarray,
     "every other row and column": lambda A: np.repeat(np.repeat(A, 2, 0), 2, 1)[::2, ::2],

@@ -3,7 +3,7 @@
 //
 // Activations lie far from the origin beside their spread, and float32 sums of v vᵀ then lose the
 // small eigenvalues that decide. So the sums are taken of v − m, m a mean over a few samples, and m
-// is put back in float64:
+// is put back in float64 (no mean where most entries are zero):
 //   Σ v vᵀ = Σ (v−m)(v−m)ᵀ + m sᵀ + s mᵀ + n m mᵀ,   s = Σ (v−m)
 //   Σ r vᵀ = Σ r (v−m)ᵀ + (Σ r) mᵀ
 #pragma once
@@ -20,11 +20,17 @@ namespace amcore {
 
 // Panels that one thread packs its tiles into.
 template <class T> struct Panels {
+  using Sparse = SparsePanels<T>;
   Panels() = default;
   Panels(Index width, Index tile)
       : left(left_panels_size<T>(width, tile)),
-        right(std::max(right_panels_size<T>(width, tile), right_panels_size<T>(tile, width))) {}
+        right(std::max(right_panels_size<T>(width, tile), right_panels_size<T>(tile, width))),
+        rows(std::max(Sparse::rows_size(width, tile), Sparse::rows_size(tile, width))),
+        counts(Sparse::counts_size(std::max(width, tile))) {}
+  Sparse sparse() const { return {right.data(), rows.data(), counts.data()}; }
+
   Buffer<T> left, right;
+  Buffer<std::int32_t> rows, counts;
 };
 
 // Left panels of x − shift for t samples (columns of x), and total += Σ (x − shift).
@@ -53,16 +59,35 @@ void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels,
   }
 }
 
-// Right panels of (x − shift)ᵀ, a third of a row at a time: whole rows are of no vector's length.
-template <class T, class Shift>
-void pack_right_shifted(Index size, Index t, const T* x, Shift&& shift, T* panels) {
+// Right panels of (x − shift)ᵀ, without their zero rows where the shift is zero. Else a third of a
+// row at a time: whole rows are of no vector's length.
+template <class T> void pack_right_shifted(Index size, Index t, const T* x, const T* shift,
+                                           const SparsePanels<T>& panels) {
   constexpr Index C = Kernel<T>::columns, third = C / 3;
   typedef T Third __attribute__((vector_size(third * sizeof(T))));
-  for (Index j0 = 0; j0 < size; j0 += C, panels += C * t) {
+  for (Index j0 = 0, q = 0; j0 < size; j0 += C, ++q) {
     const Index valid = std::min(C, size - j0);
+    T* const to = panels.entries + j0 * t;
+    std::int32_t* const rows = panels.rows + q * t;
+    std::int32_t& count = panels.counts[q];
     T by[C] = {};
-    for (Index j = 0; j < valid; ++j) by[j] = shift(j0 + j);
-    if (valid == C) {
+    std::copy_n(shift + j0, valid, by);
+    count = static_cast<std::int32_t>(t);
+    if (valid < C) {
+      std::fill_n(to, C * t, T(0));
+      for (Index p = 0; p < t; ++p)
+        for (Index j = 0; j < valid; ++j) to[p * C + j] = x[p * size + j0 + j] - by[j];
+    } else if (std::all_of(by, by + C, [](T m) { return m == 0; })) {
+      count = 0;
+      for (Index p = 0; p < t; ++p) {
+        const T* const from = x + p * size + j0;
+        bool any = false;
+        for (Index j = 0; j < C; ++j) any |= from[j] != 0;
+        std::copy_n(from, C, to + count * C);
+        rows[count] = static_cast<std::int32_t>(p);
+        count += any;
+      }
+    } else {
       for (Index p = 0; p < t; ++p)
 #pragma GCC unroll 3
         for (Index j = 0; j < C; j += third) {
@@ -70,12 +95,8 @@ void pack_right_shifted(Index size, Index t, const T* x, Shift&& shift, T* panel
           std::memcpy(&entries, x + p * size + j0 + j, sizeof(Third));
           std::memcpy(&shifts, by + j, sizeof(Third));
           entries -= shifts;
-          std::memcpy(panels + p * C + j, &entries, sizeof(Third));
+          std::memcpy(to + p * C + j, &entries, sizeof(Third));
         }
-    } else {
-      std::fill_n(panels, C * t, T(0));
-      for (Index p = 0; p < t; ++p)
-        for (Index j = 0; j < valid; ++j) panels[p * C + j] = x[p * size + j0 + j] - by[j];
     }
   }
 }
@@ -91,19 +112,24 @@ template <class T> class SampleSums {
  public:
   SampleSums() = default;
   SampleSums(Index rows, Index columns, const TilePlan& plan, bool with_gram)
-      : parts_(plan, part_size(rows, columns, with_gram)), shift_(columns + 1) {}
+      : parts_(plan, part_size(rows, columns, with_gram)), shift_(2 * columns + 1) {}
 
   // Start a pass from zero over samples v (columns × n); sizes not above those of the constructor.
   void begin(Index rows, Index columns, bool gram, Index n, const T* v, Reducer& reducer) {
     constexpr Index few = 64;
-    const Index count = std::min(few, n), stride = n / count;
-    T* const shift = shift_.data();
-    std::fill_n(shift, columns, T(0));
-    for (Index j = 0; j < count; ++j)
-      for (Index i = 0; i < columns; ++i) shift[i] += v[j * stride * columns + i];
-    shift[columns] = static_cast<T>(count);
-    reducer.add(shift, columns + 1);
-    for (Index i = 0; i < columns; ++i) shift[i] /= shift[columns];
+    const Index used = std::min(few, n), stride = n / used;
+    T *const shift = shift_.data(), *const zeros = shift + columns, &count = shift[2 * columns];
+    std::fill_n(shift, 2 * columns, T(0));
+    for (Index j = 0; j < used; ++j)
+      for (Index i = 0; i < columns; ++i) {
+        const T entry = v[j * stride * columns + i];
+        shift[i] += entry;
+        zeros[i] += static_cast<T>(entry == 0);
+      }
+    count = static_cast<T>(used);
+    reducer.add(shift, 2 * columns + 1);
+    // Where most are zero the mean is below the spread, and zeros are worth more.
+    for (Index i = 0; i < columns; ++i) shift[i] = 2 * zeros[i] > count ? T(0) : shift[i] / count;
     rows_ = rows;
     columns_ = columns;
     gram_size_ = gram ? columns * columns : 0;
@@ -115,15 +141,15 @@ template <class T> class SampleSums {
     T* const part = parts_.of(chunk);
     const auto shift = [by = shift_.data()](Index i) { return by[i]; };
     const auto zero = [](Index) { return T(0); };
-    pack_right_shifted(columns_, t, v, shift, panels.right.data());
+    pack_right_shifted(columns_, t, v, shift_.data(), panels.sparse());
     T *const cross = part + gram_size_, *const sum_v = cross + rows_ * columns_;
     if (gram_size_ > 0) {
       pack_left_summed(columns_, t, v, shift, panels.left.data(), sum_v);
-      multiply(columns_, columns_, t, panels.left.data(), panels.right.data(),
+      multiply(columns_, columns_, t, panels.left.data(), panels.sparse(),
                Destination<T>{part, columns_, Update::add}, true);
     }
     pack_left_summed(rows_, t, r, zero, panels.left.data(), sum_v + columns_);
-    multiply(rows_, columns_, t, panels.left.data(), panels.right.data(),
+    multiply(rows_, columns_, t, panels.left.data(), panels.sparse(),
              Destination<T>{cross, rows_, Update::add});
     parts_.added(chunk, t);
   }
@@ -186,10 +212,9 @@ template <class T> class StepGram {
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {
     const T* const gram = parts_.total();  // lower triangle
-    const Index pieces = round_up(in_, block) / block;
-    parallel_for(pieces, threads, [&](Index k, int thread) {
+    parallel_blocks(in_, block, threads, [&](Index first, Index last, int thread) {
       const auto& [column, panels, product] = scratch_[static_cast<std::size_t>(thread)];
-      const Index first = k * block, count = std::min(block, in_ - first);
+      const Index count = last - first;
       for (Index j = 0; j < count; ++j)
         for (Index i = 0; i < in_; ++i)
           column.data()[j * in_ + i] =
@@ -200,10 +225,10 @@ template <class T> class StepGram {
       for (Index r = 0; r < out; ++r)
         for (Index j = 0; j < count; ++j)
           total += static_cast<double>(W[r * in_ + first + j]) * product.data()[j * out + r];
-      sums_.data()[k] = total;
+      sums_.data()[first / block] = total;
     });
     double total = 0;
-    for (Index k = 0; k < pieces; ++k) total += sums_.data()[k];
+    for (Index first = 0; first < in_; first += block) total += sums_.data()[first / block];
     return total;
   }
 

@@ -5,10 +5,12 @@
 //
 // Both operands are copied ("packed") into panels that the register kernel reads front to back:
 // row panels of `rows` entries for the left, column panels of `columns` entries for the right.
+// Of a right operand that may be sparse, as images are, panels leave out rows that are zero.
 // Nothing here allocates; the caller owns the panels.
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "amcore/types.hpp"
@@ -140,6 +142,49 @@ void pack_right_transposed(Index k, Index n, const T* x, Index ld, T* panels, In
   }
 }
 
+// Right panels without their zero rows: panel q, which is at entries[q * depth * columns], consists
+// of the rows rows[q * depth + p], p < counts[q]. Where that is all of them, they are not listed.
+template <class T> struct SparsePanels {
+  T* entries;
+  std::int32_t *rows, *counts;
+
+  static Index rows_size(Index k, Index n) { return k * counts_size(n); }
+  static Index counts_size(Index n) { return (n + Kernel<T>::columns - 1) / Kernel<T>::columns; }
+};
+
+// X (k × n) as pack_right. Whether a panel is worth the search is seen by its first column.
+template <class T>
+void pack_right_sparse(Index k, Index n, const T* x, const SparsePanels<T>& panels) {
+  constexpr Index C = Kernel<T>::columns;
+  for (Index j0 = 0, q = 0; j0 < n; j0 += C, ++q) {
+    const Index valid = std::min(C, n - j0);
+    const T* const from = x + j0 * k;
+    T* to = panels.entries + j0 * k;
+    std::int32_t* const rows = panels.rows + q * k;
+    std::int32_t& count = panels.counts[q];
+    Index zeros = 0;
+    for (Index p = 0; p < k; ++p) zeros += from[p] == 0;
+    count = 0;
+    if (4 * zeros >= k) {
+      std::fill_n(rows, k, 0);
+      for (Index j = 0; j < valid; ++j)
+        for (Index p = 0; p < k; ++p) rows[p] |= from[p + j * k] != 0;
+      for (Index p = 0; p < k; ++p) {
+        const std::int32_t any = rows[p];
+        rows[count] = static_cast<std::int32_t>(p);
+        count += any;
+      }
+    }
+    if (4 * zeros < k || 4 * count > 3 * k) {
+      pack_right(k, valid, from, k, to, k);
+      count = static_cast<std::int32_t>(k);
+      continue;
+    }
+    for (Index p = 0; p < count; ++p, to += C)
+      for (Index j = 0; j < C; ++j) to[j] = j < valid ? from[rows[p] + j * k] : T(0);
+  }
+}
+
 enum class Update { assign, add, subtract };
 
 // Where a product of m rows goes: C ← A X + b1ᵀ, or C ← D ± (A X + b1ᵀ). All matrices are
@@ -209,10 +254,10 @@ inline void store_part(const Vector (&sum)[Kernel<T>::columns][Vectors], const D
   }
 }
 
-// One register block of m × n entries, at most Vectors·width × columns. One vector is enough for
-// the last rows of few.
-template <int Vectors, class T>
-inline void block_product(Index k, const T* __restrict left, const T* __restrict right,
+// One register block of m × n entries, at most Vectors·width × columns, over k rows of a right
+// panel, which meet the rows row(p) of the left one. One vector is enough for the last rows of few.
+template <int Vectors, class T, class Row>
+inline void block_product(Index k, const T* __restrict left, const T* __restrict right, Row row,
                           const Destination<T>& to, Index m, Index n) {
   using K = Kernel<T>;
   using Vector = typename K::Vector;
@@ -225,11 +270,11 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
       prefetch_column<Vectors>(to.c + j * to.ld, m);
       if (to.from != to.c) prefetch_column<Vectors>(to.from + j * to.ld, m);
     }
-    for (const Index end = k * (j + 1) / K::columns; p < end;
-         ++p, left += K::rows, right += K::columns) {
+    for (const Index end = k * (j + 1) / K::columns; p < end; ++p, right += K::columns) {
+      const T* const entries = left + row(p) * K::rows;
       Vector a0, a1;
-      std::memcpy(&a0, left, sizeof(Vector));
-      if constexpr (Vectors == 2) std::memcpy(&a1, left + K::width, sizeof(Vector));
+      std::memcpy(&a0, entries, sizeof(Vector));
+      if constexpr (Vectors == 2) std::memcpy(&a1, entries + K::width, sizeof(Vector));
 #pragma GCC unroll 16
       for (int q = 0; q < K::columns; ++q) {
         sum[q][0] += a0 * right[q];
@@ -248,6 +293,39 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
     store_part(sum, to, m, n);
 }
 
+// body(i, j, m, n) for blocks of m × n entries of C, in the order of `multiply`.
+template <class T, class Body>
+void for_each_block(Index m, Index n, Index k, bool lower, Body&& body) {
+  using K = Kernel<T>;
+  constexpr Index panel = K::rows * static_cast<Index>(sizeof(T)), second_cache = 384 << 10;
+  const Index group = std::max<Index>(1, second_cache / (k * panel)) * K::rows;
+  for (Index first = 0; first < m; first += group) {
+    const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
+    for (Index j = 0; j < last; j += K::columns) {
+      Index rows;
+      for (Index i = lower ? std::max(first, j / K::width * K::width) : first; i < end; i += rows) {
+        // The upper half of a panel may be above the diagonal.
+        rows = std::min<Index>(K::rows - i % K::rows, m - i);
+        body(i, j, rows, std::min<Index>(K::columns, n - j));
+      }
+    }
+  }
+}
+
+template <class T, class Row> void block_product(Index k, const T* left, const T* right, Row row,
+                                                 const Destination<T>& to, Index m, Index n) {
+  if (m > Kernel<T>::width)
+    block_product<2>(k, left, right, row, to, m, n);
+  else
+    block_product<1>(k, left, right, row, to, m, n);
+}
+
+// Entry i of the first row of its panel.
+template <class T> const T* in_left_panels(const T* left, Index depth, Index i) {
+  const Index within = i % Kernel<T>::rows;
+  return left + (i - within) * depth + within;
+}
+
 }  // namespace detail
 
 // A X from packed panels, A: m × k, X: k × n. With `lower`, blocks strictly above the diagonal of
@@ -258,31 +336,31 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
 template <class T> void multiply(Index m, Index n, Index k, const T* left, Index left_depth,
                                  const T* right, Index right_depth, const Destination<T>& to,
                                  bool lower = false) {
-  using K = Kernel<T>;
-  constexpr Index panel = K::rows * static_cast<Index>(sizeof(T)), second_cache = 384 << 10;
-  const Index group = std::max<Index>(1, second_cache / (k * panel)) * K::rows;
-  for (Index first = 0; first < m; first += group) {
-    const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
-    for (Index j = 0; j < last; j += K::columns) {
-      const Index columns = std::min<Index>(K::columns, n - j);
-      const T* const x = right + j * right_depth;
-      Index rows;
-      for (Index i = lower ? std::max(first, j / K::width * K::width) : first; i < end; i += rows) {
-        const Index within = i % K::rows;  // a panel: its upper half may be above the diagonal
-        rows = std::min<Index>(K::rows - within, m - i);
-        const T* const a = left + (i - within) * left_depth + within;
-        if (rows > K::width)
-          detail::block_product<2>(k, a, x, to.block(i, j), rows, columns);
-        else
-          detail::block_product<1>(k, a, x, to.block(i, j), rows, columns);
-      }
-    }
-  }
+  detail::for_each_block<T>(m, n, k, lower, [&](Index i, Index j, Index rows, Index columns) {
+    detail::block_product(
+        k, detail::in_left_panels(left, left_depth, i), right + j * right_depth,
+        [](Index p) { return p; }, to.block(i, j), rows, columns);
+  });
 }
 
 template <class T> void multiply(Index m, Index n, Index k, const T* left, const T* right,
                                  const Destination<T>& to, bool lower = false) {
   multiply(m, n, k, left, k, right, k, to, lower);
+}
+
+template <class T> void multiply(Index m, Index n, Index k, const T* left,
+                                 const SparsePanels<T>& right, const Destination<T>& to,
+                                 bool lower = false) {
+  detail::for_each_block<T>(m, n, k, lower, [&](Index i, Index j, Index rows, Index columns) {
+    const T *const a = detail::in_left_panels(left, k, i), *const x = right.entries + j * k;
+    const Index q = j / Kernel<T>::columns, count = right.counts[q];
+    if (count == k)
+      detail::block_product(k, a, x, [](Index p) { return p; }, to.block(i, j), rows, columns);
+    else
+      detail::block_product(
+          count, a, x, [at = right.rows + q * k](Index p) { return Index{at[p]}; }, to.block(i, j),
+          rows, columns);
+  });
 }
 
 }  // namespace amcore

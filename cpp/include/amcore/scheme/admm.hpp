@@ -165,7 +165,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       T* const target = array(4);
       const T* z = products_.find(i, l, tile, below);
       if (!z) {
-        affine(l, tile.size, packed_.data(), below, array(0), array.panels.right.data());
+        affine(l, tile.size, packed_.data(), below, array(0), array.panels);
         z = array(0);
       }
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
@@ -257,7 +257,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
              *const s = array(2), *const v = array(3), *const lambda = array(4);
 
     // V_i is drawn to S = σ_i(Z_i) + Λ_i/β_i.
-    affine(here, t, packed_.data(), below, z, right);
+    affine(here, t, packed_.data(), below, z, array.panels);
     const T share = static_cast<T>(1 / beta);
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index count = slice.size * here.out;
@@ -284,7 +284,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       const double beta_above = options_.beta[i + 1], h = h_[i + 1];
       T *const z_above = array(5), *const target = array(6), *const value = array(7),
                *const slope = array(8), *const residual = array(9), *const step = array(10);
-      affine(above, t, hidden_.weights(), V, z_above, right);
+      affine(above, t, hidden_.weights(), V, z_above, array.panels);
       for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
         multiplied(i + 1, slice, target + at);
         majorized_target(slice.size * above.out, *above.activation, z_above + at, target + at, h,
@@ -335,7 +335,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
              *const step = array(10), *const change = array(11);
     Layer<T> moving = l;  // (ΔW, Δb) in the place of (W, b)
     if (l.b) moving.b = steps_[i].data() + l.out * l.in;
-    affine(moving, t, packed_step, x, step, array.panels.right.data());
+    affine(moving, t, packed_step, x, step, array.panels);
     for (Index k = 0; k < size; ++k) z[k] -= step[k];
     l.activation->value(size, z, value);
     l.activation->derivative(size, z, Side::right, slope);
@@ -413,7 +413,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       const T* const below = previous(i) + tile.begin * l.in;
       T *const z = products_.place(i, l, tile, below, array(0)), *const sigma = array(1);
       const Values now{l.V + first, l.Lambda + first, l.V_old + first};
-      affine(l, tile.size, packed_.data(), below, z, array.panels.right.data());
+      affine(l, tile.size, packed_.data(), below, z, array.panels);
       l.activation->value(tile.size * l.out, z, sigma);
       account(i, tile, sigma, now, array(5), sums);
       account_distance(i, chunk, tile, z, sigma, now, sums, array);
@@ -444,7 +444,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
         const Layer<T>& above = layers_[i + 1];
         const T* const lambda_above = above.Lambda + tile.begin * above.out;
         T *const z = array(0), *const outer = array(1), *const right = array.panels.right.data();
-        affine(above, t, packed_.data(), v, z, right);
+        affine(above, t, packed_.data(), v, z, array.panels);
         above.activation->derivative(t * above.out, z, Side::right, outer);
         for (Index k = 0; k < t * above.out; ++k) outer[k] *= lambda_above[k];
         pack_right(above.out, t, outer, right);

@@ -58,7 +58,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     for (std::size_t i = 0; i < depth(); ++i) {
       pack_weights(i);
       pass(i, [&](Index, Tile tile, Tally&, const Workspace& workspace) {
-        forward_tile(layers_[i], tile, previous(i), packed_.data(), workspace.panels.right.data());
+        forward_tile(layers_[i], tile, previous(i), packed_.data(), workspace.panels);
         project(layers_[i], tile);
       });
       const Index size = layers_[i].out * plan_.samples();

@@ -131,7 +131,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
 
   // E ← U_i − P_i for V_{i−1} given; W_i packed.
   void residual(std::size_t i, Tile tile, const PackedWeights<T>& weights, const T* v, T* e,
-                T* panels) const {
+                const Panels<T>& panels) const {
     const Layer<T>& l = layers_[i];
     const T* const u = l.U + tile.begin * l.out;
     const T* p = products_.find(i, l, tile, v);
@@ -142,7 +142,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     for (Index k = 0; k < tile.size * l.out; ++k) e[k] = u[k] - p[k];
   }
   // P_i for V_{i−1} given; W_i in `weights_`.
-  const T* product(std::size_t i, Tile tile, const T* v, T* scratch, T* panels) {
+  const T* product(std::size_t i, Tile tile, const T* v, T* scratch, const Panels<T>& panels) {
     const Layer<T>& l = layers_[i];
     T* const p = products_.place(i, l, tile, v, scratch);
     affine(l, tile.size, weights_.weights(), v, p, panels);
@@ -157,7 +157,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     Base::begin_weight_sums(0);
     pass(0, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
       const T* const x = previous(0) + tile.begin * l.in;
-      residual(0, tile, weights_, x, array(0), array.panels.right.data());
+      residual(0, tile, weights_, x, array(0), array.panels);
       sums_.add(chunk, tile.size, array(0), x, array.panels);
     });
     Base::reduce_weight_sums(0);
@@ -208,7 +208,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       T* const e = array(0);
       const T* const u = here.U + tile.begin * here.out;
       const T* const p =
-          product(i, tile, previous(i) + tile.begin * here.in, array(1), array.panels.right.data());
+          product(i, tile, previous(i) + tile.begin * here.in, array(1), array.panels);
       for (Index k = 0; k < tile.size * here.out; ++k) e[k] = u[k] - p[k];
       measure_tile(i, true, chunk, tile, sums, array);
     });
@@ -238,8 +238,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
     T* const U = l.U + tile.begin * l.out;
     const T* const y = Y_ + tile.begin * l.out;
     T *const e = array(0), *const u = array(2);
-    const T* const p =
-        product(i, tile, previous(i) + tile.begin * l.in, array(1), array.panels.right.data());
+    const T* const p = product(i, tile, previous(i) + tile.begin * l.in, array(1), array.panels);
     output_update(l.out, t, loss_, loss_weight_, y, p, U, rho, 0, array(3), u);
     if (!all_finite(size, u)) return "U";
     const BlockStep moved = output_step(l.out, t, loss_, loss_weight_, y, p, U, u, rho);
@@ -263,7 +262,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
              *const e_above = array(7), *const clipped = array(8), *const through = array(9);
 
     // V_i clipped to the constraint as it is now.
-    residual(i + 1, tile, hidden_, V, e_above, panels);
+    residual(i + 1, tile, hidden_, V, e_above, array.panels);
     bool feasible = true;
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index count = slice.size * here.out;
@@ -286,7 +285,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       for (Index k = 0; k < size_above; ++k) e_above[k] -= through[k];
     }
 
-    const T* const p = product(i, tile, previous(i) + tile.begin * here.in, array(1), panels);
+    const T* const p = product(i, tile, previous(i) + tile.begin * here.in, array(1), array.panels);
     const char* failed = nullptr;
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index count = slice.size * here.out;

@@ -298,7 +298,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       });
 
     T* const p = products_.place(i + 1, above, tile, v, array(4));
-    affine(above, t, hidden_.weights(), v, p, panels);
+    affine(above, t, hidden_.weights(), v, p, array.panels);
     for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
       const Index size = slice.size * above.out;
       const T *const u = u_above + at, *const product = p + at;
@@ -365,7 +365,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     T* const residual = array(3);
     const T* p = products_.find(i, here, tile, below);
     if (!p) {
-      affine(here, tile.size, packed_.data(), below, array(4), array.panels.right.data());
+      affine(here, tile.size, packed_.data(), below, array(4), array.panels);
       p = array(4);
     }
     const char* failed = nullptr;
@@ -551,7 +551,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const T* p = products_.find(i, l, tile, below);
     if (!p) {
       T* const place = products_.place(i, l, tile, below, residual);
-      affine(l, tile.size, packed, below, place, array.panels.right.data());
+      affine(l, tile.size, packed, below, place, array.panels);
       p = place;
     }
     for (Index k = 0; k < size; ++k) residual[k] = u[k] - p[k];

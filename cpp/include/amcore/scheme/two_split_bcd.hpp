@@ -187,8 +187,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   void target_from_below(std::size_t i, Tile tile, T* s, const Workspace& array) const {
     const Layer<T>& l = layers_[i];
     T* const z = is_exact(i) ? s : product(i, tile.begin);
-    affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, z,
-           array.panels.right.data());
+    affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, z, array.panels);
     if (!is_exact(i)) l.activation->value(tile.size * l.out, z, s);
   }
 
@@ -200,7 +199,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const T* const below = previous(i) + tile.begin * l.in;
     T *const r = array(0), *const slope = array(1);
     if (is_exact(i)) {
-      affine(l, tile.size, packed_.data(), below, r, array.panels.right.data());
+      affine(l, tile.size, packed_.data(), below, r, array.panels);
       for (Index k = 0; k < size; ++k) r[k] = v[k] - r[k];
     } else {
       const T* const z = product(i, tile.begin);
@@ -522,8 +521,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       const T* const z = product(i, tile.begin);
       T* const next = products_[(i + 1) % 2].data() + tile.begin * l.out;
       T* const dz = array(0);
-      affine(change, t, packed_.data(), previous(i) + tile.begin * l.in, dz,
-             array.panels.right.data());
+      affine(change, t, packed_.data(), previous(i) + tile.begin * l.in, dz, array.panels);
       double* const squares = row_sums_.data() + chunk * 3 * l.out;
       double *const slopes = squares + l.out, *const above = slopes + l.out;
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
@@ -597,7 +595,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     pack_weights(i);
     pass(i, [&](Index, Tile tile, Tally&, const Workspace& array) {
       affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, product(i, tile.begin),
-             array.panels.right.data());
+             array.panels);
     });
   }
 
@@ -625,8 +623,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       const Index size = tile.size * l.out;
       const T* const v = l.V + tile.begin * l.out;
       T* const fit = array(0);
-      affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit,
-             array.panels.right.data());
+      affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit, array.panels);
       for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
       sums[Sum::fit_here] += half * sum_of_squares(size, fit);
     });
@@ -646,7 +643,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
     const T* const v = l.V + tile.begin * l.out;
-    affine(l, tile.size, packed, previous(i) + tile.begin * l.in, z, panels.right.data());
+    affine(l, tile.size, packed, previous(i) + tile.begin * l.in, z, panels);
     l.activation->value(size, z, fit);
     l.activation->derivative(size, z, Side::right, outer);
     for (Index k = 0; k < size; ++k) {
