@@ -16,7 +16,7 @@
 //
 // Flops of a sweep per layer, square with width d and n samples: W_{i+1}S 2, K(·) 2, P_{i+1} 2, the
 // sums for W_i 2 + 1: 9 n d² (11 if P is not kept; the first layer, whose Gram matrix is constant,
-// 4). A measurement adds 2 for the gradient of the weights and, where steps are short, 1 for the
+// 4, less the zero rows of the input). A measurement adds 2 for the gradient of the weights and, where steps are short, 1 for the
 // decrease of V_i.
 //
 // The state is all there is between two sweeps: nothing is kept that would outlast a change of its
