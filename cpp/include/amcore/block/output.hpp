@@ -74,10 +74,7 @@ template <class T> struct ProximalLoss {
   Rise rise(Index j) const {
     const Index at = j * k;
     const double data = c * loss.difference(k, 1, z + at, x + at, y + at);
-    const double pull = mu / 2 * sum(k, [&](Index i) {
-                          const double to = z[at + i], from = x[at + i], centre = q[at + i];
-                          return (to - from) * ((to - centre) + (from - centre));
-                        });
+    const double pull = -quadratic_step(k, mu, q + at, x + at, z + at).decrease;
     return {data + pull, std::abs(data) + std::abs(pull)};
   }
   void accept(Index, T) const {}

@@ -149,7 +149,7 @@ template <class T> struct SparsePanels {
   std::int32_t *rows, *counts;
 
   static Index rows_size(Index k, Index n) { return k * counts_size(n); }
-  static Index counts_size(Index n) { return (n + Kernel<T>::columns - 1) / Kernel<T>::columns; }
+  static Index counts_size(Index n) { return round_up(n, Kernel<T>::columns) / Kernel<T>::columns; }
 };
 
 // X (k × n) as pack_right. Whether a panel is worth the search is seen by its first column.
@@ -164,8 +164,9 @@ void pack_right_sparse(Index k, Index n, const T* x, const SparsePanels<T>& pane
     std::int32_t& count = panels.counts[q];
     Index zeros = 0;
     for (Index p = 0; p < k; ++p) zeros += from[p] == 0;
-    count = 0;
+    count = static_cast<std::int32_t>(k);
     if (4 * zeros >= k) {
+      count = 0;
       std::fill_n(rows, k, 0);
       for (Index j = 0; j < valid; ++j)
         for (Index p = 0; p < k; ++p) rows[p] |= from[p + j * k] != 0;
@@ -175,7 +176,7 @@ void pack_right_sparse(Index k, Index n, const T* x, const SparsePanels<T>& pane
         count += any;
       }
     }
-    if (4 * zeros < k || 4 * count > 3 * k) {
+    if (4 * count > 3 * k) {
       pack_right(k, valid, from, k, to, k);
       count = static_cast<std::int32_t>(k);
       continue;

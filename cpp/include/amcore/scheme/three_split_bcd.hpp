@@ -16,8 +16,8 @@
 //
 // Flops of a sweep per layer, square with width d and n samples: W_{i+1}S 2, K(·) 2, P_{i+1} 2, the
 // sums for W_i 2 + 1: 9 n d² (11 if P is not kept; the first layer, whose Gram matrix is constant,
-// 4, less the zero rows of the input). A measurement adds 2 for the gradient of the weights and, where steps are short, 1 for the
-// decrease of V_i.
+// 4, less the zero rows of the input). A measurement adds 2 for the gradient of the weights and,
+// where steps are short, 1 for the decrease of V_i.
 //
 // The state is all there is between two sweeps: nothing is kept that would outlast a change of its
 // arrays, except the Gram matrix of the input.
@@ -359,7 +359,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Handed handed(array);
     const bool top = i + 1 == layers_.size(), late = is_late(i);
     const Layer<T>& here = layers_[i];
-    const bool inexact = is_inexact(here), exact = !top && !inexact;
+    const bool inexact = is_inexact(here);
+    // V_i is final and was minimised exactly: before U_i moves its gradient is in −∂s_i.
+    const bool exact = !top && !late && !inexact;
     const double gamma = options_.gamma[i], rho = options_.rho[i];
     const T* const below = previous(i) + tile.begin * here.in;
     T* const residual = array(3);
@@ -396,8 +398,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         tally[Sum::step_u] += moved.step;
         tally[Sum::decrease_u] += moved.decrease;
         tally[Sum::linear_here] += rho / 2 * moved.residual;
-        // The gradient of the smooth terms at V_i, minimised exactly, is in −∂s_i before U_i moves.
-        if (exact && !late) tally[Sum::distance_v_here] += square(gamma) * moved.change;
+        if (exact) tally[Sum::distance_v_here] += square(gamma) * moved.change;
       }
       std::copy_n(u, size, U);
       if (!late) {
@@ -409,8 +410,9 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
               Base::output_distance(slice, v, z, gamma, array(9), array(10));
         }
       }
-      if (measure && !top && !(exact && !late)) {
-        // That gradient as far as it is known: before U_i moved, and γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since.
+      if (measure && !top && !exact) {
+        // The gradient of the smooth terms at V_i as far as it is known: before U_i moved, and
+        // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since.
         const T* const before = handed.gradient + at;
         T* const gradient = late ? carry_.data() + slice.begin * here.out : z;
         for (Index k = 0; k < size; ++k)
