@@ -34,11 +34,11 @@ class TilePlan {
   // `state_bytes`: what the state takes, of which partial sums may add a small share, as many of
   // them as two threads hold at a time.
   //
-  // Sums over samples read and write a matrix of width² for every tile: wide layers want the
-  // largest tiles, and of narrow ones a tile's arrays should stay in the cache.
+  // A few arrays of a tile should stay in the second cache; but sums over samples read and write a
+  // matrix of width² for every tile, so that wide layers want larger ones.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
-    constexpr Index cache = 640 << 10, wide = 500, least_tile = 120, share = 8;
+    constexpr Index cache = 256 << 10, least_tile = 96, share = 8;
     constexpr Index least_chunk = 256, few_chunks = 16, large_chunk = 4096, most_chunks = 64;
     const Index useful = std::max(std::min(few_chunks, samples / least_chunk),
                                   std::min(most_chunks, samples / large_chunk));
@@ -48,9 +48,8 @@ class TilePlan {
       ++held;
     }
     chunk_ = (samples + chunks_ - 1) / chunks_;
-    const Index most =
-        width >= wide ? largest_tile
-                      : std::clamp<Index>(cache / (width * scalar_bytes), least_tile, largest_tile);
+    const Index least = std::clamp(width / 8, least_tile, largest_tile);
+    const Index most = std::clamp(cache / (width * scalar_bytes), least, largest_tile);
     const Index tiles = std::max<Index>(1, (chunk_ + most - 1) / most);
     tile_ = std::max<Index>(1, std::min(chunk_, ((chunk_ + tiles - 1) / tiles + 11) / 12 *
                                                     12));  // 12: the kernel's columns
