@@ -1,6 +1,7 @@
-"""Hypothesis profiles and the --thorough option."""
+"""Hypothesis profiles, the --thorough option, and Ctrl-C as in a terminal."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +26,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     settings.load_profile("thorough" if config.getoption("--thorough") else "default")
+    # A shell in a script starts what runs in its background with Ctrl-C ignored, and so would be
+    # what the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
