@@ -35,7 +35,7 @@ class TilePlan {
   // them as two threads hold at a time.
   //
   // A few arrays of a tile should stay in the second cache; but sums over samples read and write a
-  // matrix of width² for every tile, so that wide layers want larger ones.
+  // matrix of width² for every tile, so that a tile has at least an eighth of the width.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
     constexpr Index cache = 256 << 10, least_tile = 96, share = 8;
