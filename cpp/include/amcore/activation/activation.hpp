@@ -14,8 +14,8 @@
 
 #include <type_traits>
 
+#include "amcore/block/preactivation.hpp"
 #include "amcore/scalar/parameter.hpp"
-#include "amcore/scalar/side.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {
@@ -30,6 +30,13 @@ template <class T> class Activation {
   virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
   virtual bool invertible() const = 0;
   virtual void inverse(Index n, const T* v, T* out) const = 0;  // if invertible
+  // The loops of block/preactivation.hpp.
+  virtual double preactivation_update(Index n, const T* v, const T* p, const T* u, double gamma,
+                                      double rho, double alpha, T* out, T* residual) const = 0;
+  virtual PreactivationStep preactivation_step(Index n, const T* v, const T* p, const T* u,
+                                               const T* u_new, double gamma, double rho) const = 0;
+  virtual double preactivation_distance(Index n, const T* v, const T* u, const T* e, double gamma,
+                                        double rho) const = 0;
 };
 
 namespace activation {
@@ -37,8 +44,7 @@ struct IdentityActivation;
 }
 
 template <class Op, class T> class ActivationOf final : public Activation<T> {
-  static constexpr bool of_arrays =
-      requires(const Op& op, Index n, const T* u, T* out) { op.value(n, u, out); };
+  static constexpr bool of_arrays = OfArrays<Op, T>;
   static constexpr bool has_inverse = requires(const Op& op, T v) { op.inverse(v); };
 
  public:
@@ -74,6 +80,18 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
   void inverse(Index n, const T* v, T* out) const override {
     if constexpr (has_inverse)
       for (Index i = 0; i < n; ++i) out[i] = op_.inverse(v[i]);
+  }
+  double preactivation_update(Index n, const T* v, const T* p, const T* u, double gamma, double rho,
+                              double alpha, T* out, T* residual) const override {
+    return amcore::preactivation_update(op_, n, v, p, u, gamma, rho, alpha, out, residual);
+  }
+  PreactivationStep preactivation_step(Index n, const T* v, const T* p, const T* u, const T* u_new,
+                                       double gamma, double rho) const override {
+    return amcore::preactivation_step(op_, n, v, p, u, u_new, gamma, rho);
+  }
+  double preactivation_distance(Index n, const T* v, const T* u, const T* e, double gamma,
+                                double rho) const override {
+    return amcore::preactivation_distance(op_, n, v, u, e, gamma, rho);
   }
 
  private:

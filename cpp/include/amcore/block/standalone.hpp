@@ -4,9 +4,9 @@
 
 #include <atomic>
 
+#include "amcore/activation/activation.hpp"
 #include "amcore/block/hidden.hpp"
 #include "amcore/block/output.hpp"
-#include "amcore/block/preactivation.hpp"
 #include "amcore/block/weight.hpp"
 #include "amcore/regularizer/ridge.hpp"
 
@@ -75,17 +75,18 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
 }
 
 // Elementwise blocks run over pieces of this many entries.
-inline constexpr Index piece = 1 << 13;
+inline constexpr Index piece = 1 << 12;
 
 // U in place: argmin γ/2‖V − σ(U)‖² + ρ/2‖U − P‖² + α/2‖U − Uᵏ‖²
 template <class T> void preactivation_update(Index size, const Activation<T>& activation,
                                              const T* V, const T* P, T* U, double gamma, double rho,
                                              double alpha, int threads) {
   parallel_for((size + piece - 1) / piece, threads, [&](Index k, int) {
-    T z[piece];
+    T best[piece], residual[piece];
     const Index first = k * piece, count = std::min(piece, size - first);
-    preactivation_update(count, activation, V + first, P + first, U + first, gamma, rho, alpha, z,
-                         U + first);
+    activation.preactivation_update(count, V + first, P + first, U + first, gamma, rho, alpha, best,
+                                    residual);
+    std::copy_n(best, count, U + first);
   });
 }
 

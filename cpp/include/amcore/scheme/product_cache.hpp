@@ -4,7 +4,6 @@
 // while the fingerprints of both are what they were.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -17,23 +16,29 @@ namespace amcore {
 // A number of the bits of an array; arrays that differ have different ones but for one chance in
 // 2³². Words go round 64 lanes, each a chain of invertible steps (a multiply-and-rotate hash).
 template <class T> std::uint64_t fingerprint(Index n, const T* x) {
-  constexpr Index lanes = 64, step = lanes * 4 / static_cast<Index>(sizeof(T));
+  typedef std::uint32_t Vector __attribute__((vector_size(64)));
+  constexpr Index vectors = 4, width = 16,
+                  step = vectors * static_cast<Index>(sizeof(Vector) / sizeof(T));
   constexpr std::uint32_t odd = 0x9E3779B1u, other = 0x85EBCA77u;
-  std::array<std::uint32_t, lanes> lane, word{};
-  for (Index l = 0; l < lanes; ++l)
-    lane[static_cast<std::size_t>(l)] = odd * static_cast<std::uint32_t>(l + 1);
+  Vector lane[vectors], word[vectors] = {};
+  for (Index l = 0; l < vectors * width; ++l)
+    lane[l / width][l % width] = odd * static_cast<std::uint32_t>(l + 1);
   for (Index i = 0; i < n; i += step) {
     if (i + step <= n) {
-      std::memcpy(word.data(), x + i, sizeof(word));
+      std::memcpy(word, x + i, sizeof(word));
     } else {
-      word.fill(0);
-      std::memcpy(word.data(), x + i, static_cast<std::size_t>(n - i) * sizeof(T));
+      std::memset(word, 0, sizeof(word));
+      std::memcpy(word, x + i, static_cast<std::size_t>(n - i) * sizeof(T));
     }
-    for (std::size_t l = 0; l < lanes; ++l)
-      lane[l] = std::rotl(lane[l] + word[l] * other, 13) * odd;
+#pragma GCC unroll 4
+    for (Index v = 0; v < vectors; ++v) {
+      const Vector mixed = lane[v] + word[v] * other;
+      lane[v] = (mixed << 13 | mixed >> 19) * odd;
+    }
   }
   auto total = static_cast<std::uint64_t>(n);
-  for (const std::uint32_t l : lane) total = std::rotl(total ^ l, 29) * 0x9E3779B97F4A7C15u;
+  for (Index l = 0; l < vectors * width; ++l)
+    total = std::rotl(total ^ lane[l / width][l % width], 29) * 0x9E3779B97F4A7C15u;
   return total;
 }
 

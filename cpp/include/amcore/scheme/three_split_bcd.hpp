@@ -23,7 +23,6 @@
 // arrays, except the Gram matrix of the input.
 #pragma once
 
-#include "amcore/block/preactivation.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
 
@@ -312,19 +311,17 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         return;
       }
       tally[Sum::linear_above] += rho / 2 * squared;
-      T *final_fit = fit, *const left = array(7), *const right = array(8);
+      T *const final_fit = fit + at, *const scratch = array(7);
       if (above.skip) {
-        final_fit += at;
         for (Index k = 0; k < size; ++k) final_fit[k] -= v[at + k];
         tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size, final_fit);
-      } else if (measure) {
-        fit_above(i + 1, slice, final_fit);
       }
       if (!measure) return;
-      tally[Sum::distance_u_above] += u_distance(i + 1, slice, final_fit, e, left, right);
+      tally[Sum::distance_u_above] +=
+          u_distance(i + 1, slice, above.skip ? v + at : nullptr, e, scratch);
       if (is_late(i + 1))
         tally[Sum::distance_v_above] +=
-            late_distance(i + 1, slice, final_fit, step + at, left, right);
+            late_distance(i + 1, slice, final_fit, step + at, scratch, array(8));
     });
     if (failed) return failed;
     if (measure) {
@@ -343,6 +340,13 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     }
     take_regularizer(here, measure && inexact, tile, v, tally);
     return nullptr;
+  }
+
+  // What σ(U_i) is to fit: v or, below a skip connection, v − V_{i−1}, in `scratch`.
+  static const T* fitted(const Layer<T>& l, Index size, const T* v, const T* below, T* scratch) {
+    if (!l.skip) return v;
+    for (Index k = 0; k < size; ++k) scratch[k] = v[k] - below[k];
+    return scratch;
   }
 
   // out ← V_i − σ(U_i) of a slice
@@ -376,35 +380,28 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       T* const U = here.U + slice.begin * here.out;
       T* const V = here.V + slice.begin * here.out;
       const T* const v = handed.v + at;
-      T *const z = array(5), *const u = array(6), *const delta = array(7),
-               *const shifted = array(8);
-      const T* target = v;
-      if (here.skip) {
-        for (Index k = 0; k < size; ++k) shifted[k] = v[k] - below[at + k];
-        target = shifted;
-      }
-      preactivation_update(size, *here.activation, target, p + at, U, gamma, rho, alpha_u(i), z, u);
-      for (Index k = 0; k < size; ++k) residual[at + k] = u[k] - p[at + k];
+      T *const z = array(5), *const u = array(6), *const delta = array(7);
+      const T* const target = fitted(here, size, v, below + at, array(8));
+      const double fit = here.activation->preactivation_update(size, target, p + at, U, gamma, rho,
+                                                               alpha_u(i), u, residual + at);
       if (!all_finite(size, residual + at)) {
         failed = "U";
         return;
       }
       if (measure) {
-        T* const sigma = array(10);
-        here.activation->value(size, U, sigma);
-        here.activation->difference(size, u, U, delta);
         const PreactivationStep moved =
-            preactivation_step(size, target, p + at, U, u, sigma, delta, gamma, rho);
+            here.activation->preactivation_step(size, target, p + at, U, u, gamma, rho);
         tally[Sum::step_u] += moved.step;
         tally[Sum::decrease_u] += moved.decrease;
         tally[Sum::linear_here] += rho / 2 * moved.residual;
         if (exact) tally[Sum::distance_v_here] += square(gamma) * moved.change;
+        if (!top && !exact) here.activation->difference(size, u, U, delta);
       }
       std::copy_n(u, size, U);
       if (!late) {
-        here.activation->value(size, u, z);
-        tally[Sum::fit_here] += gamma / 2 * squared_difference(size, target, z);
+        tally[Sum::fit_here] += gamma / 2 * fit;
         if (measure && top) {
+          here.activation->value(size, u, z);
           for (Index k = 0; k < size; ++k) z[k] = target[k] - z[k];  // V_i [− V_{i−1}] − σ(U_i)
           tally[Sum::distance_v_here] +=
               Base::output_distance(slice, v, z, gamma, array(9), array(10));
@@ -473,13 +470,13 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     if (measure && inexact) Base::begin_gradient_sums(0);
     const Tally tally = pass(0, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * l.out;
-      T *const residual = array(0), *const fit = array(1);
-      residual_and_fit(0, tile, packed_.data(), residual, measure ? fit : nullptr, array);
+      T* const residual = array(0);
+      residual_of(0, tile, packed_.data(), residual, array);
       sums[Sum::linear_above] += options_.rho[0] / 2 * sum_of_squares(size, residual);
       if (!measure) return;
-      sums[Sum::distance_u_above] += u_distance(0, tile, fit, residual, array(2), array(3));
-      if (inexact)
-        gradient_sums_.add(chunk, t, residual, previous(0) + tile.begin * l.in, array.panels);
+      const T* const below = previous(0) + tile.begin * l.in;
+      sums[Sum::distance_u_above] += u_distance(0, tile, below, residual, array(1));
+      if (inexact) gradient_sums_.add(chunk, t, residual, below, array.panels);
     });
     Measurement& m = measurement_[0];
     m.linear = tally[Sum::linear_above];
@@ -505,12 +502,14 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       const T* const v = here.V + tile.begin * here.out;
       const Regularizer<T>* const regularizer = here.activation_regularizer;
       if (regularizer) sums[Sum::regularizer_v] += regularizer->value(t, here.out, v);
+      const T* const below = previous(i) + tile.begin * here.in;
       T *const residual = array(0), *const fit = array(1);
-      residual_and_fit(i, tile, packed_.data(), residual, fit, array);
+      residual_of(i, tile, packed_.data(), residual, array);
+      fit_of(i, tile, fit);
       sums[Sum::fit_here] += options_.gamma[i] / 2 * sum_of_squares(size, fit);
       sums[Sum::linear_above] += options_.rho[i] / 2 * sum_of_squares(size, residual);
-      sums[Sum::distance_u_above] += u_distance(i, tile, fit, residual, array(2), array(3));
-      gradient_sums_.add(chunk, t, residual, previous(i) + tile.begin * here.in, array.panels);
+      sums[Sum::distance_u_above] += u_distance(i, tile, below, residual, array(2));
+      gradient_sums_.add(chunk, t, residual, below, array.panels);
       if (top) {
         const T* const y = Y_ + tile.begin * here.out;
         sums[Sum::loss] += loss_weight_ * loss_.value(here.out, t, v, y);
@@ -519,7 +518,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       } else {
         // γ_i(V_i − S_i) − ρ_{i+1} W_{i+1}ᵀE_{i+1} [− γ_{i+1}(V_{i+1} − S_{i+1})]
         T *const above = array(2), *const fit_above_ = array(3), *const pulled = array(4);
-        residual_and_fit(i + 1, tile, hidden_.weights(), above, fit_above_, array);
+        residual_of(i + 1, tile, hidden_.weights(), above, array);
+        fit_of(i + 1, tile, fit_above_);
         hidden_.apply_transposed(t, above, pulled, array.panels.right.data());
         const double gamma = options_.gamma[i], rho = options_.rho[i + 1];
         const double gamma_above = layers_[i + 1].skip ? options_.gamma[i + 1] : 0;
@@ -542,37 +542,37 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     loss_value_ += tally[Sum::loss];
   }
 
-  // residual ← U_i − b_i1ᵀ − W_i V_{i−1};  fit (unless null) ← V_i [− V_{i−1}] − σ(U_i)
-  void residual_and_fit(std::size_t i, Tile tile, const T* packed, T* residual, T* fit,
-                        const Workspace& array) {
+  // out ← U_i − b_i1ᵀ − W_i V_{i−1}
+  void residual_of(std::size_t i, Tile tile, const T* packed, T* out, const Workspace& array) {
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
     const T* const below = previous(i) + tile.begin * l.in;
     const T* const u = l.U + tile.begin * l.out;
-    const T* const v = l.V + tile.begin * l.out;
     const T* p = products_.find(i, l, tile, below);
     if (!p) {
-      T* const place = products_.place(i, l, tile, below, residual);
+      T* const place = products_.place(i, l, tile, below, out);
       affine(l, tile.size, packed, below, place, array.panels);
       p = place;
     }
-    for (Index k = 0; k < size; ++k) residual[k] = u[k] - p[k];
-    if (!fit) return;
-    l.activation->value(size, u, fit);
-    for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
-    if (l.skip)
-      for (Index k = 0; k < size; ++k) fit[k] -= below[k];
+    for (Index k = 0; k < size; ++k) out[k] = u[k] - p[k];
   }
 
-  double u_distance(std::size_t i, Tile tile, const T* fit, const T* residual, T* left,
-                    T* right) const {
+  // out ← V_i [− V_{i−1}] − σ(U_i)
+  void fit_of(std::size_t i, Tile tile, T* out) const {
+    const Layer<T>& l = layers_[i];
+    fit_above(i, tile, out);
+    if (!l.skip) return;
+    const T* const below = previous(i) + tile.begin * l.in;
+    for (Index k = 0; k < tile.size * l.out; ++k) out[k] -= below[k];
+  }
+
+  // dist²(0, ∂f) of U_i; below: V_{i−1} of these samples, where there is a skip connection.
+  double u_distance(std::size_t i, Tile tile, const T* below, const T* residual, T* scratch) const {
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
-    const T* const u = l.U + tile.begin * l.out;
-    l.activation->derivative(size, u, Side::left, left);
-    l.activation->derivative(size, u, Side::right, right);
-    return preactivation_distance(size, fit, residual, left, right, options_.gamma[i],
-                                  options_.rho[i]);
+    const T* const target = fitted(l, size, l.V + tile.begin * l.out, below, scratch);
+    return l.activation->preactivation_distance(size, target, l.U + tile.begin * l.out, residual,
+                                                options_.gamma[i], options_.rho[i]);
   }
 
   void name_report() {
