@@ -21,7 +21,7 @@ double preactivation_update(const Op& op, Index n, const T* v, const T* p, const
   entries.for_each_piece(n, [&](Index first, Index count) {
     const T *const target = v + first, *const product = p + first, *const from = u + first;
     T *const to = out + first, *const left = residual + first;
-    T scratch[entries.piece];
+    T scratch[entries.piece] = {};
     if constexpr (OfArrays<Op, T>) {
       for (Index i = 0; i < count; ++i) scratch[i] = product[i] + share * (from[i] - product[i]);
       op.prox(count, target, scratch, weight, to);
