@@ -42,6 +42,12 @@ inline int team_of(int threads, Index pieces) {
   return static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), pieces));
 }
 
+// The threads, or one where so few flops are over before a team has started and met a few times.
+inline int worth_a_team(double flops, int threads) {
+  constexpr double few = 3e7;
+  return flops < few ? 1 : threads;
+}
+
 // body(piece, thread) for every piece; body must not throw.
 template <class Body> void parallel_for(Index pieces, int threads, Body&& body) {
   threads = team_of(threads, pieces);

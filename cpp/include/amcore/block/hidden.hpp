@@ -32,6 +32,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
 
   // For updates.
   void prepare(Index out, Index in, const T* W, double gamma, double rho, int layer, int threads) {
+    threads = worth_a_team(flops(out, in), threads);
     prepare_gram(out, in, W, gamma, rho, threads);
     if (const auto condition = solver_.factorise(threads))
       throw NumericalError(
@@ -49,6 +50,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
 
   // For regularised updates.
   void prepare_regularized(Index out, Index in, const T* W, double gamma, double rho, int threads) {
+    threads = worth_a_team(flops(out, in), threads);
     steepest_ =
         gamma * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
   }
@@ -130,6 +132,12 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
       std::copy_n(residual + j * out, out, workspace.ahead.data() + j * out);
     }
   };
+
+  // Gram matrix and both substitutions.
+  static double flops(Index out, Index in) {
+    return 3 * square(static_cast<double>(std::min(out, in))) *
+           static_cast<double>(std::max(out, in));
+  }
 
   // The smaller of I + κ W Wᵀ and I + κ WᵀW, the solver's matrix.
   MatrixMap<double> prepare_gram(Index out, Index in, const T* W, double gamma, double rho,

@@ -58,6 +58,8 @@ template <class T> class WeightBlock {
                    const InnerLoop& loop, int layer, int threads, double curvature = 1,
                    const T* anchor_W = nullptr, const T* anchor_b = nullptr) {
     const Index out = sums.rows(), in = sums.columns(), size = in + (b ? 1 : 0);
+    threads = worth_a_team(
+        square(static_cast<double>(size)) * static_cast<double>(size / 3 + 2 * out), threads);
     const bool exact = regularizer.is_ridge();
     const double lam = exact ? regularizer.ridge() : 0;
     MatrixMap<double> h = solver_.matrix(size);

@@ -93,6 +93,7 @@ class SpdSolver {
   // Factorise. On failure: the condition number's estimate; the matrix was not positive definite to
   // rounding.
   std::optional<double> factorise(int threads) {
+    threads = worth_a_team(std::pow(static_cast<double>(size_), 3) / 3, threads);
     MatrixMap<double> a(matrix_.data(), size_, size_);
     Eigen::Map<Eigen::VectorXd>(diagonal_.data(), size_) = a.diagonal();
     const Index count = blocks(size_);
