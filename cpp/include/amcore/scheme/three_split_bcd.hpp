@@ -317,8 +317,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
         tally[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size, final_fit);
       }
       if (!measure) return;
-      tally[Sum::distance_u_above] +=
-          u_distance(i + 1, slice, above.skip ? v + at : nullptr, e, scratch);
+      tally[Sum::distance_u_above] += u_distance(i + 1, slice, v + at, e, scratch);
       if (is_late(i + 1))
         tally[Sum::distance_v_above] +=
             late_distance(i + 1, slice, final_fit, step + at, scratch, array(8));
@@ -342,7 +341,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     return nullptr;
   }
 
-  // What σ(U_i) is to fit: v or, below a skip connection, v − V_{i−1}, in `scratch`.
+  // What σ(U_i) is to fit: v or, of a layer with a skip connection, v − V_{i−1} (in `scratch`).
   static const T* fitted(const Layer<T>& l, Index size, const T* v, const T* below, T* scratch) {
     if (!l.skip) return v;
     for (Index k = 0; k < size; ++k) scratch[k] = v[k] - below[k];
@@ -566,7 +565,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     for (Index k = 0; k < tile.size * l.out; ++k) out[k] -= below[k];
   }
 
-  // dist²(0, ∂f) of U_i; below: V_{i−1} of these samples, where there is a skip connection.
+  // dist²(0, ∂f) of U_i; below: V_{i−1} of these samples.
   double u_distance(std::size_t i, Tile tile, const T* below, const T* residual, T* scratch) const {
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
