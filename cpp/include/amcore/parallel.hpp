@@ -42,9 +42,9 @@ inline int team_of(int threads, Index pieces) {
   return static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), pieces));
 }
 
-// The threads, or one where so few flops are over before a team has started and met a few times.
-inline int worth_a_team(double flops, int threads) {
-  constexpr double few = 3e7;
+// The threads, or one where so few flops are over before a team has started and met. A small system
+// needs many meetings; `few` is lower where there are fewer.
+inline int worth_a_team(double flops, int threads, double few = 3e7) {
   return flops < few ? 1 : threads;
 }
 

@@ -310,9 +310,9 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     double weights = 0;
     for (const Layer<T>& layer : layers_)
       weights += static_cast<double>(layer.in) * static_cast<double>(layer.out);
-    constexpr double worth_a_team = 4e6;
+    constexpr double few = 4e6;  // a team meets once a pass
     const double total = flops * static_cast<double>(samples) * weights;
-    return total < worth_a_team ? 1 : team_of(threads, plan_.chunks());
+    return worth_a_team(total, team_of(threads, plan_.chunks()), few);
   }
 
   WeightBlock<T> weight_;
