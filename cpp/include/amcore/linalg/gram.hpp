@@ -52,8 +52,8 @@ void pack_left_summed(Index size, Index t, const T* x, Shift&& shift, T* panels,
     if (valid == R) {
       pack(R);
     } else {
-      std::fill_n(panels, R * t, T(0));
       pack(valid);
+      for (Index p = 0; p < t; ++p) complete_column(valid, panels + p * R);
     }
     for (Index i = 0; i < valid; ++i) total[i0 + i] += sum[i];
   }

@@ -4,7 +4,9 @@
 //   gram        G  += V Vᵀ       its symmetric case, lower triangle only
 //
 // Both operands are copied ("packed") into panels that the register kernel reads front to back:
-// row panels of `rows` entries for the left, column panels of `columns` entries for the right.
+// row panels of `rows` entries for the left, column panels of `columns` entries for the right. Rows
+// at the end that fill no more than half of a vector are in it twice, a₀ a₀ a₁ a₁ …, and meet two
+// columns at a time.
 // Of a right operand that may be sparse, as images are, panels leave out rows that are zero.
 // Nothing here allocates; the caller owns the panels.
 #pragma once
@@ -38,6 +40,16 @@ template <class T> Index right_panels_size(Index k, Index n) {
   return k * round_up(n, Kernel<T>::columns);
 }
 
+// The rest of a left panel's column of which m ≤ rows entries are there.
+template <class T> void complete_column(Index m, T* column) {
+  constexpr Index width = Kernel<T>::width;
+  const Index last = m % width;
+  std::fill(column + m, column + Kernel<T>::rows, T(0));
+  if (2 * last > width) return;
+  T* const half = column + m - last;
+  for (Index i = last; i-- > 0;) half[2 * i] = half[2 * i + 1] = half[i];
+}
+
 // panels ← A (m × k), entry (i, p) at a[i * row_stride + p * column_stride], zero rows at the end.
 // The panels are `depth` ≥ k long, as in what follows.
 template <class T, class Source> void pack_left(Index m, Index k, const Source* a, Index row_stride,
@@ -52,7 +64,7 @@ template <class T, class Source> void pack_left(Index m, Index k, const Source* 
         for (Index i = 0; i < R; ++i) to[i] = static_cast<T>(from[i]);
       } else {
         for (Index i = 0; i < valid; ++i) to[i] = static_cast<T>(from[i * row_stride]);
-        std::fill(to + valid, to + R, T(0));
+        complete_column(valid, to);
       }
     }
   }
@@ -232,37 +244,78 @@ inline void store(const Vector (&sum)[Kernel<T>::columns][Vectors], const Destin
   }
 }
 
-// To m × n entries of a block.
-template <int Vectors, class Vector, class T>
-inline void store_part(const Vector (&sum)[Kernel<T>::columns][Vectors], const Destination<T>& to,
-                       Index m, Index n) {
-  T block[Kernel<T>::columns][Vectors * Kernel<T>::width];
-#pragma GCC unroll 16
-  for (int j = 0; j < Kernel<T>::columns; ++j)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v)
-      std::memcpy(block[j] + v * Kernel<T>::width, &sum[j][v], sizeof(Vector));
-  for (Index j = 0; j < n; ++j) {
-    T* const c = to.c + j * to.ld;
-    const T *const from = to.from + j * to.ld, *const product = block[j];
-    for (Index i = 0; i < m; ++i) {
-      const T value = product[i] + (to.bias ? to.bias[i] : T(0));
-      if (to.update == Update::assign)
-        c[i] = value;
-      else
-        c[i] = to.update == Update::add ? from[i] + value : from[i] - value;
-    }
+// x₀ x₁ x₀ x₁ …
+template <class T> typename Kernel<T>::Vector repeat_pair(const T* x) {
+  typename Kernel<T>::Vector all;
+  if constexpr (sizeof(T) == 4) {
+    typedef std::uint64_t Pairs __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
+    std::uint64_t pair;
+    std::memcpy(&pair, x, sizeof(pair));
+    const Pairs pairs = Pairs{} + pair;
+    std::memcpy(&all, &pairs, sizeof(all));
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < Kernel<T>::width; ++i) all[i] = x[i % 2];
   }
+  return all;
 }
 
-// One register block of m × n entries, at most Vectors·width × columns, over k rows of a right
-// panel, which meet the rows row(p) of the left one. One vector is enough for the last rows of few.
-template <int Vectors, class T, class Row>
+// The sums of a register block: of its columns, and of its pairs of columns where its last rows
+// are half a vector. They stay in registers: nothing but constants may index them.
+template <int Vectors, bool half, class T> struct BlockSums {
+  using K = Kernel<T>;
+  using Vector = typename K::Vector;
+  Vector column[K::columns][std::max(Vectors, 1)] = {}, pair[K::columns / 2] = {};
+
+  void add(const T* __restrict left, const T* __restrict right) {
+    Vector a[Vectors + 1];
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors + half; ++v)
+      std::memcpy(&a[v], left + v * K::width, sizeof(Vector));
+#pragma GCC unroll 16
+    for (int q = 0; q < K::columns; ++q) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) column[q][v] += a[v] * right[q];
+      if (half && q % 2 == 0) pair[q / 2] += a[Vectors] * repeat_pair(right + q);
+    }
+  }
+
+  // To m × n entries of a block.
+  void store_part(const Destination<T>& to, Index m, Index n) const {
+    T block[K::columns][2 * K::width];
+#pragma GCC unroll 16
+    for (int j = 0; j < K::columns; ++j)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v)
+        std::memcpy(block[j] + v * K::width, &column[j][v], sizeof(Vector));
+    if constexpr (half) {
+#pragma GCC unroll 8
+      for (int j = 0; j < K::columns; j += 2)
+#pragma GCC unroll 16
+        for (int i = 0; i < K::width; ++i)
+          block[j + i % 2][Vectors * K::width + i / 2] = pair[j / 2][i];
+    }
+    for (Index j = 0; j < n; ++j) {
+      T* const c = to.c + j * to.ld;
+      const T *const from = to.from + j * to.ld, *const product = block[j];
+      for (Index i = 0; i < m; ++i) {
+        const T value = product[i] + (to.bias ? to.bias[i] : T(0));
+        if (to.update == Update::assign)
+          c[i] = value;
+        else
+          c[i] = to.update == Update::add ? from[i] + value : from[i] - value;
+      }
+    }
+  }
+};
+
+// One register block of m × n entries, over k rows of a right panel, which meet the rows row(p) of
+// the left one. m: of `Vectors` vectors, and half a vector where so.
+template <int Vectors, bool half, class T, class Row>
 inline void block_product(Index k, const T* __restrict left, const T* __restrict right, Row row,
                           const Destination<T>& to, Index m, Index n) {
   using K = Kernel<T>;
-  using Vector = typename K::Vector;
-  Vector sum[K::columns][Vectors] = {};
+  BlockSums<Vectors, half, T> sums;
   // C and D come from far away and are needed last: a column of them is asked for before each part
   // of the sum, lest all of them are at once. Columns start anywhere in a line of the cache.
   Index p = 0;
@@ -271,27 +324,17 @@ inline void block_product(Index k, const T* __restrict left, const T* __restrict
       prefetch_column<Vectors>(to.c + j * to.ld, m);
       if (to.from != to.c) prefetch_column<Vectors>(to.from + j * to.ld, m);
     }
-    for (const Index end = k * (j + 1) / K::columns; p < end; ++p, right += K::columns) {
-      const T* const entries = left + row(p) * K::rows;
-      Vector a0, a1;
-      std::memcpy(&a0, entries, sizeof(Vector));
-      if constexpr (Vectors == 2) std::memcpy(&a1, entries + K::width, sizeof(Vector));
-#pragma GCC unroll 16
-      for (int q = 0; q < K::columns; ++q) {
-        sum[q][0] += a0 * right[q];
-        if constexpr (Vectors == 2) sum[q][1] += a1 * right[q];
-      }
+    for (const Index end = k * (j + 1) / K::columns; p < end; ++p, right += K::columns)
+      sums.add(left + row(p) * K::rows, right);
+  }
+  if constexpr (!half && Vectors > 0) {
+    if (m == Vectors * K::width && n == K::columns) {
+      if (to.update == Update::assign) return store<Update::assign>(sums.column, to);
+      if (to.update == Update::add) return store<Update::add>(sums.column, to);
+      return store<Update::subtract>(sums.column, to);
     }
   }
-  const bool whole = m == Vectors * K::width && n == K::columns;
-  if (whole && to.update == Update::assign)
-    store<Update::assign>(sum, to);
-  else if (whole && to.update == Update::add)
-    store<Update::add>(sum, to);
-  else if (whole)
-    store<Update::subtract>(sum, to);
-  else
-    store_part(sum, to, m, n);
+  sums.store_part(to, m, n);
 }
 
 // body(i, j, m, n) for blocks of m × n entries of C, in the order of `multiply`.
@@ -315,10 +358,15 @@ void for_each_block(Index m, Index n, Index k, bool lower, Body&& body) {
 
 template <class T, class Row> void block_product(Index k, const T* left, const T* right, Row row,
                                                  const Destination<T>& to, Index m, Index n) {
-  if (m > Kernel<T>::width)
-    block_product<2>(k, left, right, row, to, m, n);
+  constexpr Index width = Kernel<T>::width;
+  if (2 * m > 3 * width)
+    block_product<2, false>(k, left, right, row, to, m, n);
+  else if (m > width)
+    block_product<1, true>(k, left, right, row, to, m, n);
+  else if (2 * m > width)
+    block_product<1, false>(k, left, right, row, to, m, n);
   else
-    block_product<1>(k, left, right, row, to, m, n);
+    block_product<0, true>(k, left, right, row, to, m, n);
 }
 
 // Entry i of the first row of its panel.
