@@ -145,7 +145,7 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
         gram_(std::min(out, in)) {}
 
   void prepare(Index out, Index in, const T* W, double rho, double delta, int threads) {
-    this->pack(out, in, W);
+    this->pack(out, in, W, threads);
     rho_ = rho;
     delta_ = delta;
     const double tau = rho * eigenvalue_bound(out, in, W, threads);
@@ -225,12 +225,12 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
     constexpr int squarings = 6;
     const Index size = std::min(out, in);
     MatrixMap<double> power(power_.data(), size, size), next(next_.data(), size, size);
-    gram_(wider(out, in, W, 1, wide_.data(), threads), 1, power, threads);
+    gram_(wider(out, in, W, wide_.data(), threads), power, threads);
     double norm = power.norm(), bound = norm, exponent = 1;
     if (!(norm > 0)) return norm;
     for (int k = 0; k < squarings; ++k) {
       power /= norm;
-      gram_(power, 1, next, threads);  // M² = M Mᵀ
+      gram_(power, next, threads);  // M² = M Mᵀ
       power = next;
       norm = power.norm();
       exponent /= 2;

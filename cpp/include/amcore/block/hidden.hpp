@@ -1,7 +1,7 @@
 // The hidden block, a sample at a time (columns of V):
 //   argmin γ/2‖V − S‖² + ρ/2‖U − b1ᵀ − W V‖²
-// With κ = ρ/γ,
-//   V = S + K (U − b1ᵀ − W S),   K = κ Wᵀ(I + κ W Wᵀ)⁻¹ = κ (I + κ WᵀW)⁻¹Wᵀ,
+// With δ = γ/ρ,
+//   V = S + K (U − b1ᵀ − W S),   K = Wᵀ(δI + W Wᵀ)⁻¹ = (δI + WᵀW)⁻¹Wᵀ,
 // K from the smaller of the two (the first is Woodbury's form). Zeng et al. (ICML 2019),
 // Algorithm 2.
 //
@@ -38,21 +38,17 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
       throw NumericalError(
           "the least-squares system of the hidden variables is not positive definite to rounding",
           layer, "V", *condition);
-    const MatrixMap<double> wide = wider(out, in, W, kappa_, wide_.data(), threads);
-    solver_.solve(wide_.data(), wide.cols(), threads);
-    const bool transposed = wide.rows() == out;  // Kᵀ
-    const Index row_stride = transposed ? out : 1, column_stride = transposed ? 1 : in;
-    parallel_blocks(in, 4 * Kernel<T>::rows, threads, [&](Index i, Index end, int) {
-      pack_left(end - i, out, wide.data() + i * row_stride, row_stride, column_stride,
-                packed_k_.data() + i * out);
-    });
+    solver_.solve(wide_.data(), std::max(out, in), threads);  // K, or Kᵀ
+    const bool transposed = out <= in;
+    pack_left_in_parallel(in, out, wide_.data(), transposed ? out : Index(1),
+                          transposed ? Index(1) : in, packed_k_.data(), threads);
   }
 
   // For regularised updates.
   void prepare_regularized(Index out, Index in, const T* W, double gamma, double rho, int threads) {
     threads = worth_a_team(flops(out, in), threads);
     steepest_ =
-        gamma * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
+        rho * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
   }
 
   // s, v: in × t, may be the same;  u: out × t;  b: null if there is none;  residual: out × t, on
@@ -139,17 +135,16 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
            static_cast<double>(std::max(out, in));
   }
 
-  // The smaller of I + κ W Wᵀ and I + κ WᵀW, the solver's matrix.
+  // The smaller of δI + W Wᵀ and δI + WᵀW, the solver's matrix; W or Wᵀ is left in wide_.
   MatrixMap<double> prepare_gram(Index out, Index in, const T* W, double gamma, double rho,
                                  int threads) {
-    pack(out, in, W);
+    pack(out, in, W, threads);
     gamma_ = gamma;
     rho_ = rho;
-    kappa_ = rho / gamma;
-    const MatrixMap<double> wide = wider(out, in, W, 1, wide_.data(), threads);
+    const MatrixMap<double> wide = wider(out, in, W, wide_.data(), threads);
     MatrixMap<double> shifted = solver_.matrix(wide.rows());
-    gram_(wide, kappa_, shifted, threads);
-    shifted.diagonal().array() += 1;
+    gram_(wide, shifted, threads);
+    shifted.diagonal().array() += gamma / rho;
     return shifted;
   }
 
@@ -158,7 +153,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
   Buffer<double> wide_;
   Buffer<T> packed_k_;
   Buffer<double> vector_;  // scratch
-  double gamma_ = 1, rho_ = 1, kappa_ = 1;
+  double gamma_ = 1, rho_ = 1;
   double steepest_ = 1;  // λ_max(γI + ρWᵀW)
 };
 

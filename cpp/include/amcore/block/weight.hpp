@@ -97,10 +97,12 @@ template <class T> class WeightBlock {
     const double product = solver_.solve(delta.data(), out, threads);
     if (!all_finite(size * out, delta.data()))
       throw NumericalError("the weight update is not finite", layer, "W");
-    for (Index r = 0; r < out; ++r) {
-      for (Index j = 0; j < in; ++j) W[r * in + j] = static_cast<T>(W[r * in + j] + delta(j, r));
-      if (b) b[r] = static_cast<T>(b[r] + delta(in, r));
-    }
+    parallel_blocks(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
+      for (Index r = first; r < last; ++r) {
+        for (Index j = 0; j < in; ++j) W[r * in + j] = static_cast<T>(W[r * in + j] + delta(j, r));
+        if (b) b[r] = static_cast<T>(b[r] + delta(in, r));
+      }
+    });
     const double squared_step = sum_of_squares(size * out, delta.data());
     return {squared_step, product / 2 + alpha / 2 * squared_step};
   }

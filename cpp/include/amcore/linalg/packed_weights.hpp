@@ -2,8 +2,20 @@
 #pragma once
 
 #include "amcore/linalg/product.hpp"
+#include "amcore/parallel.hpp"
 
 namespace amcore {
+
+// pack_left by a team.
+template <class T, class Source> void pack_left_in_parallel(Index m, Index k, const Source* a,
+                                                            Index row_stride, Index column_stride,
+                                                            T* panels, int threads) {
+  constexpr double few = 1e5;
+  threads = worth_a_team(static_cast<double>(m) * static_cast<double>(k), threads, few);
+  parallel_blocks(m, 4 * Kernel<T>::rows, threads, [&](Index i, Index end, int) {
+    pack_left(end - i, k, a + i * row_stride, row_stride, column_stride, panels + i * k);
+  });
+}
 
 template <class T> class PackedWeights {
  public:
@@ -13,11 +25,11 @@ template <class T> class PackedWeights {
       : w_(left_panels_size<T>(out, in)), transposed_(left_panels_size<T>(in, out)) {}
 
   // W: out × in, row-major
-  void pack(Index out, Index in, const T* W) {
+  void pack(Index out, Index in, const T* W, int threads) {
     out_ = out;
     in_ = in;
-    pack_left(out, in, W, in, Index(1), w_.data());
-    pack_left(in, out, W, Index(1), in, transposed_.data());
+    pack_left_in_parallel(out, in, W, in, Index(1), w_.data(), threads);
+    pack_left_in_parallel(in, out, W, Index(1), in, transposed_.data(), threads);
   }
   // y (out × t) ← W x;  panels: scratch
   void apply(Index t, const T* x, T* y, T* panels) const {

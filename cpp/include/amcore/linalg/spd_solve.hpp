@@ -20,10 +20,12 @@ namespace amcore {
 
 namespace detail {
 
-// x ← L⁻¹ x, or L⁻ᵀ x, for the k × columns right panel x: L lower triangular, its columns ld apart.
+// x ← L⁻¹ x, or L⁻ᵀ x, for the k × columns right panel x: L lower triangular, its columns ld apart;
+// `inverse`: one over its diagonal. Several rows at a time stay in registers.
 template <bool transposed> class Substitution {
  public:
-  Substitution(Index k, const double* l, Index ld) : k_(k), l_(l), ld_(ld) {}
+  Substitution(Index k, const double* l, Index ld, const double* inverse)
+      : k_(k), l_(l), ld_(ld), inverse_(inverse) {}
 
   void operator()(double* x) const {
     const Index several = k_ / rows * rows;
@@ -37,35 +39,71 @@ template <bool transposed> class Substitution {
   }
 
  private:
-  static constexpr Index rows = 4, columns = Kernel<double>::columns, parts = 3;
-  typedef double Vector __attribute__((vector_size(columns / parts * sizeof(double))));
+  static constexpr int columns = Kernel<double>::columns, width = Kernel<double>::width;
+  static constexpr int rows = AMCORE_VECTOR_BYTES == 64 ? 8 : 4;
+
+  // A row of the panel: whole vectors, and half of one where they leave that.
+  struct Row {
+    static constexpr int whole = columns / width, rest = columns % width;
+    typedef double Whole __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
+    typedef double Half __attribute__((vector_size(AMCORE_VECTOR_BYTES / 2)));
+    static_assert(rest == 0 || 2 * rest == width);
+    Whole vector[whole];
+    Half half;
+
+    explicit Row(const double* from) {
+#pragma GCC unroll 3
+      for (int v = 0; v < whole; ++v) std::memcpy(&vector[v], from + v * width, sizeof(Whole));
+      if constexpr (rest > 0) std::memcpy(&half, from + whole * width, sizeof(Half));
+    }
+    void store(double* to) const {
+#pragma GCC unroll 3
+      for (int v = 0; v < whole; ++v) std::memcpy(to + v * width, &vector[v], sizeof(Whole));
+      if constexpr (rest > 0) std::memcpy(to + whole * width, &half, sizeof(Half));
+    }
+    void subtract(double factor, const Row& other) {
+#pragma GCC unroll 3
+      for (int v = 0; v < whole; ++v) vector[v] -= factor * other.vector[v];
+      if constexpr (rest > 0) half -= factor * other.half;
+    }
+    void scale(double factor) {
+#pragma GCC unroll 3
+      for (int v = 0; v < whole; ++v) vector[v] *= factor;
+      if constexpr (rest > 0) half *= factor;
+    }
+  };
 
   double entry(Index i, Index j) const { return transposed ? l_[j + i * ld_] : l_[i + j * ld_]; }
 
   // M rows from r on, those from `begin` to `end` being known.
-  template <Index M> void solve(Index r, Index begin, Index end, double* x) const {
-    Vector sum[M][parts];
-    std::memcpy(sum, x + r * columns, sizeof(sum));
+  template <int M> void solve(Index r, Index begin, Index end, double* x) const {
+    solve<M>(r, begin, end, x, std::make_integer_sequence<int, M>());
+  }
+  template <int M, int... I>
+  void solve(Index r, Index begin, Index end, double* x, std::integer_sequence<int, I...>) const {
+    Row sum[M] = {Row(x + (r + I) * columns)...};
     for (Index q = begin; q < end; ++q) {
-      Vector known[parts];
-      std::memcpy(known, x + q * columns, sizeof(known));
-      for (Index i = 0; i < M; ++i)
-        for (Index v = 0; v < parts; ++v) sum[i][v] -= entry(r + i, q) * known[v];
+      const Row known(x + q * columns);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) sum[i].subtract(entry(r + i, q), known);
     }
-    for (Index step = 0; step < M; ++step) {
-      const Index i = transposed ? M - 1 - step : step;
-      for (Index v = 0; v < parts; ++v) sum[i][v] /= entry(r + i, r + i);
-      for (Index later = step + 1; later < M; ++later) {
-        const Index j = transposed ? M - 1 - later : later;
-        for (Index v = 0; v < parts; ++v) sum[j][v] -= entry(r + j, r + i) * sum[i][v];
+#pragma GCC unroll 8
+    for (int step = 0; step < M; ++step) {
+      const int i = transposed ? M - 1 - step : step;
+      sum[i].scale(inverse_[r + i]);
+#pragma GCC unroll 8
+      for (int later = step + 1; later < M; ++later) {
+        const int j = transposed ? M - 1 - later : later;
+        sum[j].subtract(entry(r + j, r + i), sum[i]);
       }
+      sum[i].store(x + (r + i) * columns);
     }
-    std::memcpy(x + r * columns, sum, sizeof(sum));
   }
 
   Index k_;
   const double* l_;
   Index ld_;
+  const double* inverse_;
 };
 
 }  // namespace detail
@@ -76,6 +114,7 @@ class SpdSolver {
   SpdSolver(Index size, Index right_sides, int threads)
       : matrix_(size * size),
         diagonal_(size),
+        inverse_(size),
         norms_(blocks(right_sides) + 1),
         rows_(triangle(blocks(size))),
         columns_(triangle(blocks(size))),
@@ -117,8 +156,10 @@ class SpdSolver {
       const Eigen::LLT<Eigen::Ref<Matrix<double>>> cholesky(in_place);
       if (cholesky.info() != Eigen::Success || !corner.diagonal().allFinite()) return condition();
       a.block(k, k, width, width).template triangularView<Eigen::Lower>() = corner;
+      for (Index i = 0; i < width; ++i) inverse_.data()[k + i] = 1 / corner(i, i);
       // L_cb = A_cb L_bb⁻ᵀ
-      const detail::Substitution<false> substitute(width, corner.data(), width);
+      const detail::Substitution<false> substitute(width, corner.data(), width,
+                                                   inverse_.data() + k);
       parallel_for(count - b - 1, threads, [&](Index piece, int thread) {
         const Index c = b + 1 + piece, r = c * block, rows = std::min(block, size_ - r);
         double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
@@ -158,7 +199,8 @@ class SpdSolver {
           multiply(width, n, k, rows_of(c), k, panels, size_,
                    Destination<double>{x + k, size_, Update::subtract});
         pack_right(width, n, x + k, size_, panels + k * columns, size_);
-        const detail::Substitution<false> substitute(width, diagonal_block(k), size_);
+        const detail::Substitution<false> substitute(width, diagonal_block(k), size_,
+                                                     inverse_.data() + k);
         each_panel(k, [&](double* panel, Index) { substitute(panel); });
       }
       norms_.data()[first / block] = sum_of_squares(right_panels_size<double>(size_, n), panels);
@@ -174,7 +216,8 @@ class SpdSolver {
                    size_, Destination<double>{x + k, size_, Update::subtract});
           pack_right(width, n, x + k, size_, panels + k * columns, size_);
         }
-        const detail::Substitution<true> substitute(width, diagonal_block(k), size_);
+        const detail::Substitution<true> substitute(width, diagonal_block(k), size_,
+                                                    inverse_.data() + k);
         each_panel(k, [&](double* panel, Index j) {
           substitute(panel);
           unpack(panel, j);
@@ -215,7 +258,9 @@ class SpdSolver {
     return least > 0 ? most / least : std::numeric_limits<double>::infinity();
   }
 
-  Buffer<double> matrix_, diagonal_, norms_;
+  Buffer<double> matrix_, diagonal_;
+  Buffer<double> inverse_;  // of the diagonal of L
+  Buffer<double> norms_;
   Buffer<double> rows_, columns_, pivot_;
   std::vector<Buffer<double>> scratch_;  // right panels, of one thread
   Index size_ = 0;
@@ -232,10 +277,10 @@ inline void mirror(MatrixMap<double> h, double scale, int threads) {
   });
 }
 
-// scale · W or its transpose, whichever has no more rows than columns, column-major into `out`.
+// W or its transpose, whichever has no more rows than columns, column-major into `out`.
 // W: rows × columns, row-major.
-template <class T> MatrixMap<double> wider(Index rows, Index columns, const T* W, double scale,
-                                           double* out, int threads) {
+template <class T>
+MatrixMap<double> wider(Index rows, Index columns, const T* W, double* out, int threads) {
   constexpr Index block = SpdSolver::block;
   const bool transposed = rows > columns;
   const Index m = std::min(rows, columns), n = std::max(rows, columns);
@@ -244,7 +289,7 @@ template <class T> MatrixMap<double> wider(Index rows, Index columns, const T* W
     for (Index i0 = 0; i0 < m; i0 += block)
       for (Index j = first; j < last; ++j)
         for (Index i = i0; i < std::min(m, i0 + block); ++i)
-          out[j * m + i] = scale * static_cast<double>(W[i * row_stride + j * column_stride]);
+          out[j * m + i] = static_cast<double>(W[i * row_stride + j * column_stride]);
   });
   return {out, m, n};
 }
@@ -257,8 +302,8 @@ class GramProduct {
       : left_(left_panels_size<double>(rows, depth)),
         right_(right_panels_size<double>(depth, rows)) {}
 
-  // out (both triangles) ← scale · A Aᵀ, A: m × k column-major.
-  void operator()(const MatrixMap<double>& a, double scale, MatrixMap<double> out, int threads) {
+  // out (both triangles) ← A Aᵀ, A: m × k column-major.
+  void operator()(const MatrixMap<double>& a, MatrixMap<double> out, int threads) {
     constexpr Index block = SpdSolver::block;
     const Index m = out.rows();
     for (Index p = 0; p < a.cols(); p += depth) {
@@ -275,7 +320,7 @@ class GramProduct {
                                      p == 0 ? Update::assign : Update::add});
       });
     }
-    mirror(out, scale, threads);
+    mirror(out, 1, threads);
   }
 
  private:

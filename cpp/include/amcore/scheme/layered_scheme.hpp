@@ -123,7 +123,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   const T* previous(std::size_t i) const { return i == 0 ? X_ : layers_[i - 1].V; }
   void pack_weights(std::size_t i) {
     const Layer<T>& l = layers_[i];
-    pack_left(l.out, l.in, l.W, l.in, Index(1), packed_.data());
+    pack_left_in_parallel(l.out, l.in, l.W, l.in, Index(1), packed_.data(), threads_);
   }
 
   bool regularizes_activations() const {

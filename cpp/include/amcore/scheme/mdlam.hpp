@@ -152,7 +152,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   // The sums for W_1.
   void opening_pass() {
     const Layer<T>& l = layers_[0];
-    weights_.pack(l.out, l.in, l.W);
+    weights_.pack(l.out, l.in, l.W, threads_);
     products_.begin(0, l);
     Base::begin_weight_sums(0);
     pass(0, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
@@ -179,7 +179,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   // U_i and V_i of every sample, the sums for W_{i+1}.
   void update_pass(std::size_t i, bool measure) {
     const Layer<T>& here = layers_[i];
-    weights_.pack(here.out, here.in, here.W);
+    weights_.pack(here.out, here.in, here.W, threads_);
     products_.begin(i, here);
     if (!top(i)) {
       const Layer<T>& above = layers_[i + 1];
@@ -201,7 +201,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
 
   void measuring_pass(std::size_t i) {
     const Layer<T>& here = layers_[i];
-    weights_.pack(here.out, here.in, here.W);
+    weights_.pack(here.out, here.in, here.W, threads_);
     products_.begin(i, here);
     Base::begin_gradient_sums(i);
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {

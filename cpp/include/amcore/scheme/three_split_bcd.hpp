@@ -492,7 +492,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     pack_weights(i);
     products_.begin(i, here);
     if (!top) {
-      hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W);
+      hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W, threads_);
       products_.begin(i + 1, layers_[i + 1]);
     }
     Base::begin_gradient_sums(i);
