@@ -51,6 +51,24 @@ def test_hidden_update_solves_the_normal_equations(d_in, d_out, bias):
     np.testing.assert_allclose(V, hidden_update(S, U, W, b, 0.8, 1.7), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-4), (np.float64, 1e-11)])
+@pytest.mark.parametrize("d", [*range(1, 52, 2), *range(2, 50, 6)])
+def test_rows_that_end_anywhere_in_a_register_block(d, dtype, rtol):
+    """Whole vectors, half a vector, both or none at the end: of every operand of d rows."""
+    n, other = 61, 53 - d // 2
+    U, V, S = rng.normal(size=(n, d)), rng.normal(size=(n, other)), rng.normal(size=(n, other))
+    W, b = rng.normal(size=(d, other)), rng.normal(size=d)
+    U, V, S, W, b = (np.asarray(array, dtype) for array in (U, V, S, W, b))
+    new_W, new_b = blocks.ridge_update(U, V, W, b, alpha=20.0)
+    expected = ridge_update(*map(np.float64, (U, V, W, b)), 1.0, 20.0, 0.0)
+    assert new_W.dtype == dtype
+    np.testing.assert_allclose(new_W, expected[0], rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(new_b, expected[1], rtol=rtol, atol=rtol)
+    new_V = blocks.hidden_update(S, U, W, b, gamma=20.0)
+    expected_V = hidden_update(*map(np.float64, (S, U, W, b)), 20.0, 1.0)
+    np.testing.assert_allclose(new_V, expected_V, rtol=rtol, atol=rtol)
+
+
 @pytest.mark.parametrize("d", [47, 48, 49, 95, 96, 97, 150])
 def test_systems_of_one_block_of_rows_and_of_several(d):
     """Cholesky and substitution around multiples of 48 rows; as many right sides."""

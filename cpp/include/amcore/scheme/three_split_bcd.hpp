@@ -124,6 +124,10 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
 
   // Is the fit of layer i final only in the pass below?
   bool is_late(std::size_t i) const { return layers_[i].skip && i > 0; }
+  // Is what V_i lowers f by, i < N, a difference of the terms before and after?
+  bool by_difference(std::size_t i) const {
+    return is_inexact(layers_[i]) || measurement_[i + 1].long_step;
+  }
   double alpha_u(std::size_t i) const {
     return i + 1 == layers_.size() && layers_[i].activation->is_identity() ? 0 : options_.alpha;
   }
@@ -190,11 +194,10 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   // The steps of a pass on one tile. Each returns the block whose values are not finite, before
   // they are written, else null. What they hand on, in arrays of the tile:
   struct Handed {
-    T* v;  // the new V_i
-    // S of a hidden layer where it is asked for again; then the gradient of the smooth terms at an
-    // inexact V_i, before U_i moves.
-    T* gradient;
-    explicit Handed(const Workspace& array) : v(array(0)), gradient(array(1)) {}
+    T* v;       // the new V_i
+    T* s;       // S of a hidden layer, where it is asked for again
+    T* pulled;  // Wᵀ(U − b1ᵀ − W V_i) of the layer above, at an inexact V_i
+    explicit Handed(const Workspace& array) : v(array(0)), s(array(1)), pulled(array(2)) {}
   };
 
   // S = σ(U_i) [+ V_{i−1}] of a slice.
@@ -249,8 +252,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const double pull = this->pull(i), ridge = ridge_v(here);
     const T* const V = here.V + tile.begin * here.out;
     const T* const u_above = above.U + tile.begin * above.out;
-    const bool by_difference = measure && (inexact || measurement_[i + 1].long_step);
-    T *const v = handed.v, *const s = inexact || by_difference ? handed.gradient : v;
+    T *const v = handed.v, *const s = inexact || (measure && by_difference(i)) ? handed.s : v;
     T *const residual = array(3), *const step = array(5), *const fit = array(6),
              *const panels = array.panels.right.data();
 
@@ -279,22 +281,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     }
 
     const bool long_step = measurement_[i + 1].long_step;
-    const bool keep_step = !long_step || is_late(i + 1);
-    if (measure)
-      for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
-        const Index size = slice.size * here.out;
-        if (keep_step)
-          for (Index k = at; k < at + size; ++k) step[k] = v[k] - V[k];
-        if (by_difference) {
-          const BlockStep moved = quadratic_step(size, pull + ridge, s + at, V + at, v + at);
-          tally[Sum::step_v] += moved.squared_step;
-          tally[Sum::decrease_v] += moved.decrease;
-        } else {  // but for ρ/2 ‖W ΔV‖², since V_i minimises
-          const double squared = squared_difference(size, v + at, V + at);
-          tally[Sum::step_v] += squared;
-          tally[Sum::decrease_v] += (pull + ridge) / 2 * squared;
-        }
-      });
+    if (measure && (!long_step || is_late(i + 1)))
+      for (Index k = 0; k < t * here.out; ++k) step[k] = v[k] - V[k];
 
     T* const p = products_.place(i + 1, above, tile, v, array(4));
     affine(above, t, hidden_.weights(), v, p, array.panels);
@@ -327,14 +315,12 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       gradient_sums_.add(chunk, t, residual, v, array.panels);
       if (!long_step) step_gram_.add(chunk, t, step, array.panels);
       if (inexact) {
-        T* const pulled = array(7);
+        T* const pulled = handed.pulled;
         hidden_.apply_transposed(t, residual, pulled, panels);
         if (!long_step)
           tally[Sum::decrease_v] += rho * sum(t * here.out, [&](Index k) {
                                       return static_cast<double>(pulled[k]) * step[k];
                                     });
-        for (Index k = 0; k < t * here.out; ++k)
-          s[k] = static_cast<T>(pull * (v[k] - s[k]) - rho * pulled[k]);
       }
     }
     take_regularizer(here, measure && inexact, tile, v, tally);
@@ -366,6 +352,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     // V_i is final and was minimised exactly: before U_i moves its gradient is in −∂s_i.
     const bool exact = !top && !late && !inexact;
     const double gamma = options_.gamma[i], rho = options_.rho[i];
+    const double pull_v = top ? 0 : pull(i), rho_above = top ? 0 : options_.rho[i + 1];
     const T* const below = previous(i) + tile.begin * here.in;
     T* const residual = array(3);
     const T* p = products_.find(i, here, tile, below);
@@ -409,13 +396,27 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       if (measure && !top && !exact) {
         // The gradient of the smooth terms at V_i as far as it is known: before U_i moved, and
         // γ(σ(Uᵏ) − σ(Uᵏ⁺¹)) since.
-        const T* const before = handed.gradient + at;
+        const T *const s = handed.s + at, *const pulled = handed.pulled + at;
         T* const gradient = late ? carry_.data() + slice.begin * here.out : z;
-        for (Index k = 0; k < size; ++k)
-          gradient[k] = static_cast<T>((inexact ? before[k] : T(0)) - gamma * delta[k]);
+        for (Index k = 0; k < size; ++k) {
+          const double before = inexact ? pull_v * (v[k] - s[k]) - rho_above * pulled[k] : 0;
+          gradient[k] = static_cast<T>(before - gamma * delta[k]);
+        }
         if (!late)
           tally[Sum::distance_v_here] +=
               here.activation_regularizer->squared_distance(slice.size, here.out, v, gradient);
+      }
+      if (measure && !top) {
+        const double weight = pull_v + ridge_v(here);
+        if (by_difference(i)) {
+          const BlockStep moved = quadratic_step(size, weight, handed.s + at, V, v);
+          tally[Sum::step_v] += moved.squared_step;
+          tally[Sum::decrease_v] += moved.decrease;
+        } else {  // but for ρ/2 ‖W ΔV‖², since V_i minimises
+          const double squared = squared_difference(size, v, V);
+          tally[Sum::step_v] += squared;
+          tally[Sum::decrease_v] += weight / 2 * squared;
+        }
       }
       std::copy_n(v, size, V);
     });
