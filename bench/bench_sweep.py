@@ -338,8 +338,10 @@ def affordable(net: Net, dtype: str, samples: int) -> int:
     available = memory("MemAvailable")
     if available is None:
         return samples
-    # In units of the state: amcore 1.5, torch about 1.5, with its allocator tuned about 2.5.
-    per_sample = 5.5 * net.state_entries * np.dtype(dtype).itemsize
+    # The state 1.5 times in amcore and once in either torch; and what torch allocates for its
+    # sweeps, most of it where nothing is given back: some 40 arrays of the widest layer's size.
+    entries = 3.5 * net.state_entries + 40 * max(net.widths)
+    per_sample = entries * np.dtype(dtype).itemsize
     most = int(0.85 * available / per_sample)
     return samples if samples <= most else max(1000, most // 1000 * 1000)
 
