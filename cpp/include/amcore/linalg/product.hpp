@@ -5,13 +5,14 @@
 //
 // Both operands are copied ("packed") into panels that the register kernel reads front to back:
 // row panels of `rows` entries for the left, column panels of `columns` entries for the right. Rows
-// at the end that fill no more than half of a vector are in it twice, a₀ a₀ a₁ a₁ …, and meet two
-// columns at a time.
+// of float32 at the end that fill no more than half of a vector are in it twice, a₀ a₀ a₁ a₁ …, and
+// meet two columns at a time.
 // Of a right operand that may be sparse, as images are, panels leave out rows that are zero.
 // Nothing here allocates; the caller owns the panels.
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -28,7 +29,8 @@ template <class T> struct Kernel {
   static constexpr int width = AMCORE_VECTOR_BYTES / static_cast<int>(sizeof(T));
   static constexpr int rows = 2 * width;  // of a left panel
   static constexpr int columns =
-      AMCORE_VECTOR_BYTES == 64 ? 12 : 6;  // of a right panel; fills the registers
+      AMCORE_VECTOR_BYTES == 64 ? 12 : 6;         // of a right panel; fills the registers
+  static constexpr bool halves = sizeof(T) == 4;  // a pair of entries is read as one of 64 bits
 };
 
 inline Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -45,7 +47,7 @@ template <class T> void complete_column(Index m, T* column) {
   constexpr Index width = Kernel<T>::width;
   const Index last = m % width;
   std::fill(column + m, column + Kernel<T>::rows, T(0));
-  if (2 * last > width) return;
+  if (!Kernel<T>::halves || 2 * last > width) return;
   T* const half = column + m - last;
   for (Index i = last; i-- > 0;) half[2 * i] = half[2 * i + 1] = half[i];
 }
@@ -246,18 +248,11 @@ inline void store(const Vector (&sum)[Kernel<T>::columns][Vectors], const Destin
 
 // x₀ x₁ x₀ x₁ …
 template <class T> typename Kernel<T>::Vector repeat_pair(const T* x) {
-  typename Kernel<T>::Vector all;
-  if constexpr (sizeof(T) == 4) {
-    typedef std::uint64_t Pairs __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
-    std::uint64_t pair;
-    std::memcpy(&pair, x, sizeof(pair));
-    const Pairs pairs = Pairs{} + pair;
-    std::memcpy(&all, &pairs, sizeof(all));
-  } else {
-#pragma GCC unroll 8
-    for (int i = 0; i < Kernel<T>::width; ++i) all[i] = x[i % 2];
-  }
-  return all;
+  static_assert(Kernel<T>::halves);
+  typedef std::uint64_t Pairs __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
+  std::uint64_t pair;
+  std::memcpy(&pair, x, sizeof(pair));
+  return std::bit_cast<typename Kernel<T>::Vector>(Pairs{} + pair);
 }
 
 // The sums of a register block: of its columns, and of its pairs of columns where its last rows
@@ -276,7 +271,8 @@ template <int Vectors, bool half, class T> struct BlockSums {
     for (int q = 0; q < K::columns; ++q) {
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) column[q][v] += a[v] * right[q];
-      if (half && q % 2 == 0) pair[q / 2] += a[Vectors] * repeat_pair(right + q);
+      if constexpr (half)
+        if (q % 2 == 0) pair[q / 2] += a[Vectors] * repeat_pair(right + q);
     }
   }
 
@@ -359,14 +355,15 @@ void for_each_block(Index m, Index n, Index k, bool lower, Body&& body) {
 template <class T, class Row> void block_product(Index k, const T* left, const T* right, Row row,
                                                  const Destination<T>& to, Index m, Index n) {
   constexpr Index width = Kernel<T>::width;
-  if (2 * m > 3 * width)
+  if constexpr (Kernel<T>::halves) {
+    if (width < m && 2 * m <= 3 * width)
+      return block_product<1, true>(k, left, right, row, to, m, n);
+    if (2 * m <= width) return block_product<0, true>(k, left, right, row, to, m, n);
+  }
+  if (m > width)
     block_product<2, false>(k, left, right, row, to, m, n);
-  else if (m > width)
-    block_product<1, true>(k, left, right, row, to, m, n);
-  else if (2 * m > width)
-    block_product<1, false>(k, left, right, row, to, m, n);
   else
-    block_product<0, true>(k, left, right, row, to, m, n);
+    block_product<1, false>(k, left, right, row, to, m, n);
 }
 
 // Entry i of the first row of its panel.

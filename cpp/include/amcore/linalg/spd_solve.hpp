@@ -10,6 +10,7 @@
 #include <Eigen/Eigenvalues>
 #include <cmath>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "amcore/check.hpp"
