@@ -46,7 +46,7 @@ template <bool transposed> class Substitution {
   // A row of the panel: whole vectors, and half of one where they leave that.
   struct Row {
     static constexpr int whole = columns / width, rest = columns % width;
-    typedef double Whole __attribute__((vector_size(AMCORE_VECTOR_BYTES)));
+    using Whole = Kernel<double>::Vector;
     typedef double Half __attribute__((vector_size(AMCORE_VECTOR_BYTES / 2)));
     static_assert(rest == 0 || 2 * rest == width);
     Whole vector[whole];
