@@ -46,7 +46,9 @@ from sweep_worker import Task, Worker
 
 Array = NDArray[Any]
 
-SIDES = ("amcore", "torch", "torch_tuned")
+# What runs beside amcore, and how many arrays of n samples of the widest layer it allocates for its
+# sweeps: more where nothing is given back.
+BESIDE = {"torch": 10, "torch_tuned": 30}
 CHECKED_SWEEPS = 3
 ITERATES_AGREE = 1e-8  # float64, relative
 
@@ -197,7 +199,14 @@ def check(net: Net, X: Array, labels: Array, few: int, threads: int) -> dict[str
 
 
 def time_sweeps(
-    net: Net, X: Array, labels: Array, dtype: str, threads: int, repeats: int, peak: Peak
+    net: Net,
+    X: Array,
+    labels: Array,
+    dtype: str,
+    threads: int,
+    beside: list[str],
+    repeats: int,
+    peak: Peak,
 ) -> dict[str, Any]:
     """Rounds of turns; see the top of this file."""
     flops_peak: list[float | None] = []
@@ -205,18 +214,18 @@ def time_sweeps(
         folder = Path(name)
         write_problem(folder, net, X, labels, dtype)
         problem = task(folder, net, threads)
-        workers = {side: Worker(side, problem) for side in SIDES}
+        workers = {side: Worker(side, problem) for side in ("amcore", *beside)}
         try:
             for round_ in range(repeats + 1):  # the first is the warm-up
                 workers["amcore"].sweep()
-                workers["torch"].sweep()
-                workers["torch_tuned"].sweep()
+                for side in beside:
+                    workers[side].sweep()
                 workers["amcore"].sweep()  # every second one is measured
                 if round_ > 0:
                     flops_peak.append(peak.flops(dtype, threads))
             memory_use = {side: peak_memory(worker) for side, worker in workers.items()}
-            workers["torch"].close()
-            workers["torch_tuned"].close()
+            for side in beside:
+                workers[side].close()
             lean = workers["amcore_lean"] = Worker("amcore_lean", problem)
             begin = len(workers["amcore"].history)
             for _ in range(min(repeats, 3) + 1):
@@ -231,8 +240,7 @@ def time_sweeps(
     history = {
         "amcore": workers["amcore"].history[2:begin:2],
         "amcore_measured": workers["amcore"].history[3:begin:2],
-        "torch": workers["torch"].history[1:],
-        "torch_tuned": workers["torch_tuned"].history[1:],
+        **{side: workers[side].history[1:] for side in beside},
     }
     beside_lean = [step["time"] for step in workers["amcore"].history[begin + 2 :: 2]]
     lean_seconds = [step["time"] for step in lean.history[2::2]]
@@ -258,14 +266,14 @@ def time_sweeps(
         "phases": {side: phase_medians(steps) for side, steps in history.items() if steps},
         "ratios": {
             f"{side}/amcore": ratio(seconds[side], seconds["amcore"])
-            for side in ("torch", "torch_tuned", "amcore_measured")
+            for side in (*beside, "amcore_measured")
         }
         | {"amcore_lean/amcore": ratio(lean_seconds, beside_lean)},
         "cpu_ratios": {
             f"{side}/amcore": ratio(cpu[side], cpu["amcore"])
-            for side in ("torch", "torch_tuned", "amcore_measured")
+            for side in (*beside, "amcore_measured")
         },
-        "objective": compare_objectives(workers),
+        "objective": compare_objectives(workers, beside),
         "memory": memory_use,
         "memory_ratios": memory_ratios(memory_use),
         "errors": {s: worker.error for s, worker in workers.items() if worker.error is not None},
@@ -296,11 +304,11 @@ def phase_medians(steps: list[dict[str, Any]]) -> dict[str, float]:
     return {phase: median(step["phases"][phase] for step in steps) for phase in steps[0]["phases"]}
 
 
-def compare_objectives(workers: dict[str, Worker]) -> dict[str, Any]:
+def compare_objectives(workers: dict[str, Worker], beside: list[str]) -> dict[str, Any]:
     """Do the timed runs agree? The largest relative difference over the sweeps both did."""
     own = [step["objective"] for step in workers["amcore"].history]
     result: dict[str, Any] = {"amcore": own}
-    for side in ("torch", "torch_tuned"):
+    for side in beside:
         other = [step["objective"] for step in workers[side].history]
         pairs = list(zip(own, other, strict=False))
         result[side] = max(abs(a - b) / abs(a) for a, b in pairs) if pairs else None
@@ -323,9 +331,7 @@ def memory_ratios(use: dict[str, dict[str, int | None]]) -> dict[str, float | No
         peak, imported = use[side]["peak_bytes"], use[side]["imported_bytes"]
         return None if peak is None or imported is None else peak - imported
 
-    pairs = [
-        (own, other) for own in ("amcore", "amcore_lean") for other in ("torch", "torch_tuned")
-    ]
+    pairs = [(own, other) for own in ("amcore", "amcore_lean") for other in BESIDE if other in use]
     sizes = {side: net(side) for side in use}
     return {
         f"{own}/{other}": a / b if (a := sizes[own]) and (b := sizes[other]) else None
@@ -333,14 +339,14 @@ def memory_ratios(use: dict[str, dict[str, int | None]]) -> dict[str, float | No
     }
 
 
-def affordable(net: Net, dtype: str, samples: int) -> int:
+def affordable(net: Net, dtype: str, samples: int, beside: list[str]) -> int:
     """As many samples as leave room for all sides at once, in thousands."""
     available = memory("MemAvailable")
     if available is None:
         return samples
-    # The state 1.5 times in amcore and once in either torch; and what torch allocates for its
-    # sweeps, most of it where nothing is given back: some 40 arrays of the widest layer's size.
-    entries = 3.5 * net.state_entries + 40 * max(net.widths)
+    # The state 1.5 times in amcore, with its products, and once on either other side.
+    entries = 1.5 * net.state_entries
+    entries += sum(net.state_entries + BESIDE[side] * max(net.widths) for side in beside)
     per_sample = entries * np.dtype(dtype).itemsize
     most = int(0.85 * available / per_sample)
     return samples if samples <= most else max(1000, most // 1000 * 1000)
@@ -394,7 +400,7 @@ def report_run(name: str, run: dict[str, Any]) -> None:
     print(f"  {'peak memory:':30} {listed(run['memory_ratios'], '{:.2f} ×')}")
     cpu = {pair: found["value"] for pair, found in run["cpu_ratios"].items() if found}
     print(f"  {'CPU time:':30} {listed(cpu, '{:.2f} ×')}")
-    gaps = {side: run["objective"][side] for side in ("torch", "torch_tuned")}
+    gaps = {side: gap for side, gap in run["objective"].items() if side in BESIDE}
     print(f"  {'objective differs:':30} {listed(gaps, '{:.1e}')}")
 
 
@@ -409,6 +415,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--dtypes", nargs="+", choices=("float32", "float64"), default=["float32", "float64"]
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--beside", nargs="*", choices=BESIDE, default=list(BESIDE), help="fewer leave more memory"
+    )
     parser.add_argument("--samples", type=int, help="of the timed runs; default 60000, quick 3000")
     parser.add_argument("--check-samples", type=int, help="of the checks; default 6000, quick 1000")
     parser.add_argument("--repeats", type=int, help="timed rounds; default 5, quick 2")
@@ -453,12 +462,19 @@ def main(arguments: list[str] | None = None) -> int:
         report_check(name, found)
         passed = passed and found["passed"]
         for dtype in options.dtypes:
-            n = affordable(NETS[name], dtype, len(X))
+            n = affordable(NETS[name], dtype, len(X), options.beside)
             if n < len(X):
                 print(f"\n{name}, {dtype}: {n} samples, for more the memory is too small")
             for threads in options.threads:
                 run = time_sweeps(
-                    NETS[name], X[:n], labels[:n], dtype, threads, options.repeats, peak
+                    NETS[name],
+                    X[:n],
+                    labels[:n],
+                    dtype,
+                    threads,
+                    options.beside,
+                    options.repeats,
+                    peak,
                 )
                 result["runs"].append({"net": name, **run})
                 report_run(name, run)

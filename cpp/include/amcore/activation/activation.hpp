@@ -9,7 +9,7 @@
 //   inverse(v)             u with σ(u) = v where σ increases, outside its range anything; of
 //                          monotone σ only
 // or the same functions of arrays, with the arguments of `Activation`, where a loop over entries
-// would not vectorise.
+// would not vectorise; of these also `value_and_derivative`, where the two have much in common.
 #pragma once
 
 #include <type_traits>
@@ -26,6 +26,8 @@ template <class T> class Activation {
   virtual bool is_identity() const = 0;
   virtual void value(Index n, const T* u, T* out) const = 0;
   virtual void derivative(Index n, const T* u, Side side, T* out) const = 0;
+  // σ and its right derivative
+  virtual void value_and_derivative(Index n, const T* u, T* value, T* slope) const = 0;
   virtual void difference(Index n, const T* a, const T* b, T* out) const = 0;
   virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
   virtual bool invertible() const = 0;
@@ -63,6 +65,19 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
       for (Index i = 0; i < n; ++i) out[i] = op_.left_derivative(u[i]);
     else
       for (Index i = 0; i < n; ++i) out[i] = op_.right_derivative(u[i]);
+  }
+  void value_and_derivative(Index n, const T* u, T* value, T* slope) const override {
+    if constexpr (requires { op_.value_and_derivative(n, u, value, slope); }) {
+      op_.value_and_derivative(n, u, value, slope);
+    } else if constexpr (of_arrays) {
+      op_.value(n, u, value);
+      op_.derivative(n, u, Side::right, slope);
+    } else {
+      for (Index i = 0; i < n; ++i) {
+        value[i] = op_.value(u[i]);
+        slope[i] = op_.right_derivative(u[i]);
+      }
+    }
   }
   void difference(Index n, const T* a, const T* b, T* out) const override {
     if constexpr (of_arrays)

@@ -22,6 +22,12 @@ struct SigmoidActivation {
       return g.x * g.y / 4;
     });
   }
+  template <class T> void value_and_derivative(Index n, const T* u, T* value, T* slope) const {
+    scalar::map_blocks_to_pairs(n, u, value, slope, [](T t) {
+      const scalar::Gaps<T> g(t / 2);
+      return std::pair(g.x / 2, g.x * g.y / 4);
+    });
+  }
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
     scalar::map_blocks(n, a, b, out,
                        [](T s, T t) { return scalar::tanh_change(s, t, T(0.5)) / 2; });

@@ -26,23 +26,41 @@ struct SoftplusActivation {
 
   template <class T> void value(Index n, const T* u, T* out) const {
     scalar::for_each_block(n, [&](Index first, int count) {
-      scalar::Block<T> t = scalar::Block<T>::Zero(), e, l;
-      std::copy_n(u + first, count, t.data());
+      const scalar::Block<T> t = scalar::block_of(u + first, count);
+      scalar::Block<T> e, l;
       log_1_plus_decay(t, e, l);
       l += t.max(T(0));
-      std::copy_n(l.data(), count, out + first);
+      scalar::write_block(l, count, out + first);
     });
   }
   template <class T> void derivative(Index n, const T* u, Side, T* out) const {
     scalar::for_each_block(n, [&](Index first, int count) {
-      scalar::Block<T> t = scalar::Block<T>::Zero(), e;
-      std::copy_n(u + first, count, t.data());
-      e = (-t.abs()).exp();
-      for (int i = 0; i < count; ++i) out[first + i] = (t[i] < 0 ? e[i] : T(1)) / (1 + e[i]);
+      const scalar::Block<T> t = scalar::block_of(u + first, count);
+      scalar::Block<T> e = (-t.abs()).exp();
+      for (int i = 0; i < scalar::block_size; ++i) e[i] = (t[i] < 0 ? e[i] : T(1)) / (1 + e[i]);
+      scalar::write_block(e, count, out + first);
     });
   }
+  // σ(a) − σ(b) = log(1 + σ'(b)(e^{a−b} − 1)), or from afar the difference of its parts.
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
-    for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(change(a[i], b[i]));
+    scalar::for_each_block(n, [&](Index first, int count) {
+      const scalar::Block<T> to = scalar::block_of(a + first, count),
+                             from = scalar::block_of(b + first, count);
+      scalar::Block<T> x, result;
+      for (int i = 0; i < scalar::block_size; ++i) {
+        const scalar::Ratio<T> step((to[i] - from[i]) / 2), start(from[i] / 2);
+        x[i] = (start.x * step.difference) / (start.sum * step.y);
+      }
+      log_1_plus(x, result);
+      if (((to - from).abs() >= 1).any()) {
+        scalar::Block<T> e, l, l_from;
+        log_1_plus_decay(to, e, l);
+        log_1_plus_decay(from, e, l_from);
+        result = ((to - from).abs() < 1)
+                     .select(result, (to.max(T(0)) - from.max(T(0))) + (l - l_from));
+      }
+      scalar::write_block(result, count, out + first);
+    });
   }
   template <class T> T inverse(T v) const { return v + std::log(-std::expm1(-v)); }
   // Newton from z settles all entries where w keeps h convex, φ' ≤ v/4; the others are solved one
@@ -53,10 +71,9 @@ struct SoftplusActivation {
     constexpr T eps = std::numeric_limits<T>::epsilon();
     constexpr int most_steps = 8;
     scalar::for_each_block(n, [&](Index first, int count) {
-      scalar::Block<T> t, e, l, start = scalar::Block<T>::Zero(), goal = start, step, unsettled;
-      std::copy_n(v + first, count, goal.data());
-      std::copy_n(z + first, count, start.data());
-      t = start;
+      const scalar::Block<T> goal = scalar::block_of(v + first, count),
+                             start = scalar::block_of(z + first, count);
+      scalar::Block<T> t = start, e, l, step, unsettled;
       unsettled.setOnes();
       for (int k = 0; k < most_steps; ++k) {
         log_1_plus_decay(t, e, l);
@@ -88,6 +105,9 @@ struct SoftplusActivation {
   template <class T> static void log_1_plus_decay(const scalar::Block<T>& t, scalar::Block<T>& e,
                                                   scalar::Block<T>& l) {
     e = (-t.abs()).exp();
+    log_1_plus(e, l);
+  }
+  template <class T> static void log_1_plus(const scalar::Block<T>& e, scalar::Block<T>& l) {
     const scalar::Block<T> x = e + 1;
     l = x.log() - ((x - 1) - e) / x;
   }

@@ -20,8 +20,7 @@ struct Majorizer {
 // out ← Z − (σ(Z) − T)⊙σ'(Z)/h;  value ← σ(Z), slope ← σ'(Z), the right derivative at a kink.
 template <class T> void majorized_target(Index n, const Activation<T>& activation, const T* z,
                                          const T* t, double h, T* value, T* slope, T* out) {
-  activation.value(n, z, value);
-  activation.derivative(n, z, Side::right, slope);
+  activation.value_and_derivative(n, z, value, slope);
   const T share = static_cast<T>(1 / h);
   for (Index i = 0; i < n; ++i) out[i] = z[i] - share * (value[i] - t[i]) * slope[i];
 }

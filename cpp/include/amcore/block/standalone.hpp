@@ -20,7 +20,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   const TilePlan plan(n, width, bytes, partial * bytes, n * (in + out) * bytes);
   threads = team_of(threads, plan.chunks());
   Buffer<T> packed(left_panels_size<T>(out, in));
-  pack_left(out, in, W, in, Index(1), packed.data());
+  pack_left_in_parallel(out, in, W, in, Index(1), packed.data(), threads);
   SampleSums<T> sums(out, in, plan, true);
   Reducer local;
   sums.begin(out, in, true, n, V, local);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "amcore/types.hpp"
 
@@ -75,12 +76,24 @@ template <int size = block_size, class Body> void for_each_block(Index n, Body&&
     body(first, static_cast<int>(std::min<Index>(size, n - first)));
 }
 
-// The next `count` entries of u, and zeros.
+// The next `count` entries of u, and zeros. Copies of a whole block are of a known length.
 template <class T, int size = block_size> Block<T, size> block_of(const T* u, int count) {
   Block<T, size> block;
-  std::copy_n(u, count, block.data());
-  std::fill(block.data() + count, block.data() + size, T(0));
+  if (count == size) {
+    std::copy_n(u, size, block.data());
+  } else {
+    std::copy_n(u, count, block.data());
+    std::fill(block.data() + count, block.data() + size, T(0));
+  }
   return block;
+}
+
+// out ← the first `count` entries
+template <class T, int size> void write_block(const Block<T, size>& block, int count, T* out) {
+  if (count == size)
+    std::copy_n(block.data(), size, out);
+  else
+    std::copy_n(block.data(), count, out);
 }
 
 // out ← f(u), entry by entry
@@ -88,14 +101,27 @@ template <class T, class F> void map_blocks(Index n, const T* u, T* out, F&& f) 
   for_each_block(n, [&](Index first, int count) {
     Block<T> t = block_of(u + first, count);
     for (int i = 0; i < block_size; ++i) t[i] = f(t[i]);
-    std::copy_n(t.data(), count, out + first);
+    write_block(t, count, out + first);
   });
 }
 template <class T, class F> void map_blocks(Index n, const T* a, const T* b, T* out, F&& f) {
   for_each_block(n, [&](Index first, int count) {
     Block<T> s = block_of(a + first, count), t = block_of(b + first, count);
     for (int i = 0; i < block_size; ++i) s[i] = f(s[i], t[i]);
-    std::copy_n(s.data(), count, out + first);
+    write_block(s, count, out + first);
+  });
+}
+// (a, b) ← f(u), entry by entry
+template <class T, class F> void map_blocks_to_pairs(Index n, const T* u, T* a, T* b, F&& f) {
+  for_each_block(n, [&](Index first, int count) {
+    Block<T> s = block_of(u + first, count), t;
+    for (int i = 0; i < block_size; ++i) {
+      const auto [left, right] = f(s[i]);
+      s[i] = left;
+      t[i] = right;
+    }
+    write_block(s, count, a + first);
+    write_block(t, count, b + first);
   });
 }
 

@@ -389,11 +389,11 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
       left += open32;
       write(t32);
     }
+    if (count < size) std::fill(left.data() + count, left.data() + size, 0.0f);
     if (any(left))
       for (int k = 0; k < size; k += 32) {
         std::uint32_t places = 0;
-        for (int i = 0; i < 32; ++i)
-          places |= (left[k + i] != 0) & (k + i < count) ? std::uint32_t(1) << i : 0;
+        for (int i = 0; i < 32; ++i) places |= left[k + i] != 0 ? std::uint32_t(1) << i : 0;
         for (; places != 0; places &= places - 1) {
           const int i = k + std::countr_zero(places);
           aside.add(goal[i], start[i], first + i);

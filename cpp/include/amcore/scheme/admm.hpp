@@ -216,11 +216,11 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   }
   void pack_step(std::size_t i, const Buffer<T>& panels) {
     const Layer<T>& l = layers_[i];
-    pack_left(l.out, l.in, steps_[i].data(), l.in, Index(1), panels.data());
+    pack_left_in_parallel(l.out, l.in, steps_[i].data(), l.in, Index(1), panels.data(), threads_);
   }
   void pack_transposed(std::size_t i) {
     const Layer<T>& l = layers_[i];
-    pack_left(l.in, l.out, l.W, Index(1), l.in, transposed_.data());
+    pack_left_in_parallel(l.in, l.out, l.W, Index(1), l.in, transposed_.data(), threads_);
   }
 
   // V_i and Λ_i of every sample.
@@ -337,8 +337,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     if (l.b) moving.b = steps_[i].data() + l.out * l.in;
     affine(moving, t, packed_step, x, step, array.panels);
     for (Index k = 0; k < size; ++k) z[k] -= step[k];
-    l.activation->value(size, z, value);
-    l.activation->derivative(size, z, Side::right, slope);
+    l.activation->value_and_derivative(size, z, value, slope);
     return sum(size, majorized_gaps(size, *l.activation, z, value, slope, target, step, h_[i],
                                     moved, change));
   }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "amcore/linalg/gram.hpp"
+#include "amcore/linalg/packed_weights.hpp"
 #include "amcore/scheme/scheme.hpp"
 
 namespace amcore {
@@ -37,8 +38,9 @@ void forward_pass(const std::vector<Layer<T>>& layers, Index n, const T* X, T* o
   std::vector<Buffer<T>> packed;
   for (const Layer<T>& layer : layers) {
     width = std::max({width, layer.in, layer.out});
-    pack_left(layer.out, layer.in, layer.W, layer.in, Index(1),
-              packed.emplace_back(left_panels_size<T>(layer.out, layer.in)).data());
+    pack_left_in_parallel(layer.out, layer.in, layer.W, layer.in, Index(1),
+                          packed.emplace_back(left_panels_size<T>(layer.out, layer.in)).data(),
+                          threads);
   }
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);

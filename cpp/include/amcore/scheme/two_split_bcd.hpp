@@ -205,8 +205,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       const T* const z = product(i, tile.begin);
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
         const Index count = slice.size * l.out;
-        l.activation->value(count, z + at, r + at);
-        l.activation->derivative(count, z + at, Side::right, slope);
+        l.activation->value_and_derivative(count, z + at, r + at, slope);
         for (Index k = 0; k < count; ++k) r[at + k] = (v[at + k] - r[at + k]) * slope[k];
       });
     }
@@ -512,7 +511,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     T* const step = step_.data();
     for (Index k = 0; k < size; ++k) step[k] = l.W[k] - old_.data()[k];
     for (Index k = 0; k < l.out; ++k) step[size + k] = l.b ? l.b[k] - old_.data()[size + k] : T(0);
-    pack_left(l.out, l.in, step, l.in, Index(1), packed_.data());
+    pack_left_in_parallel(l.out, l.in, step, l.in, Index(1), packed_.data(), threads_);
     const Layer<T> change{l.in, l.out, false, l.activation, l.regularizer, step, step + size};
     std::fill_n(row_sums_.data(), plan_.chunks() * 3 * l.out, 0.0);
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
@@ -527,8 +526,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
         const Index count = slice.size * l.out;
         T *const value = array(1), *const slope = array(2);
-        l.activation->value(count, z + at, value);
-        l.activation->derivative(count, z + at, Side::right, slope);
+        l.activation->value_and_derivative(count, z + at, value, slope);
         const auto gap = majorized_gaps(count, *l.activation, z + at, value, slope, v + at, dz + at,
                                         h, next + at, array(3));
         for (Index j = 0; j < count; j += l.out)
@@ -644,8 +642,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const Index size = tile.size * l.out;
     const T* const v = l.V + tile.begin * l.out;
     affine(l, tile.size, packed, previous(i) + tile.begin * l.in, z, panels);
-    l.activation->value(size, z, fit);
-    l.activation->derivative(size, z, Side::right, outer);
+    l.activation->value_and_derivative(size, z, fit, outer);
     for (Index k = 0; k < size; ++k) {
       fit[k] = v[k] - fit[k];
       outer[k] *= fit[k];
