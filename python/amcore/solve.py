@@ -207,9 +207,8 @@ def solve(
     comm : optional
         A communicator such as mpi4py's; every process holds its own samples of one problem.
     keep_products : bool
-        Let the compiled core keep W_i V_{i−1} + b_i of all samples from one sweep to the next, but
-        for `TwoSplitBCD`: a sixth less work for one more array per layer. The results are the same
-        bits.
+        Let the compiled core keep W_i V_{i−1} + b_i of all samples from one sweep to the next: a
+        sixth less work for one more array per layer. The results are the same bits.
     verbose : int
         From 1 on, print a table of the run.
 

@@ -253,15 +253,22 @@ def test_two_processes_solve_one_problem(backend):
     np.testing.assert_allclose(together, whole.state["V2"], rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "activation"), [(amcore.ADMM(), "sigmoid"), (amcore.MDLAM(), "relu")]
-)
-def test_kept_products_change_no_bit(scheme, activation):
+KEEPING = [  # and no number of the sweep, as MDLAM's extrapolation goes by
+    (amcore.ADMM(), "sigmoid"),
+    (amcore.TwoSplitBCD(), "relu"),
+    (amcore.TwoSplitBCD(), ["sigmoid", "identity"]),
+    (amcore.TwoSplitBCD(inner_iters=2), "relu"),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("scheme", "activation"), [*KEEPING, (amcore.MDLAM(), "relu")])
+def test_kept_products_change_no_bit(scheme, activation, dtype):
     X = rng.normal(size=(900, 12))
     problem = amcore.Problem(amcore.Network([12, 20, 15, 3], activation), X, X[:, :3])
 
     def runs(keep, edit):
-        steps = amcore.iterate(problem, scheme, max_iter=5, keep_products=keep)
+        steps = amcore.iterate(problem, scheme, max_iter=5, dtype=dtype, keep_products=keep)
         for step in steps:
             if edit:
                 step.state["V1"][7] = step.state["V1"][8]
@@ -272,3 +279,20 @@ def test_kept_products_change_no_bit(scheme, activation):
         kept, again = runs(True, edit), runs(False, edit)
         assert same_state(kept.state, again.state)
         assert kept.trace.objective.tobytes() == again.trace.objective.tobytes()
+
+
+@pytest.mark.parametrize("measure_every", [1, 3])
+@pytest.mark.parametrize(("scheme", "activation"), [(amcore.ThreeSplitBCD(), "relu"), *KEEPING])
+def test_kept_products_are_not_those_of_a_state_that_is_set_back(scheme, activation, measure_every):
+    X = rng.normal(size=(900, 12))
+    problem = amcore.Problem(amcore.Network([12, 20, 15, 3], activation), X, X[:, :3])
+    steps = amcore.iterate(problem, scheme, max_iter=4, measure_every=measure_every)
+    next(steps)
+    start = {name: array.copy() for name, array in next(steps).state.items()}
+    first = next(steps)
+    after = {name: array.copy() for name, array in first.state.items()}
+    for name, array in first.state.items():
+        array[...] = start[name]
+    again = next(steps)
+    assert same_state(again.state, after)
+    assert again.record.objective == first.record.objective

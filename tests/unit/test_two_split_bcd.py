@@ -213,16 +213,40 @@ def test_float32_stays_near_float64():
     assert all(array.dtype == np.float32 for array in single.state.values())
 
 
+# To either side of where W ΔV is the difference of two products.
+@pytest.mark.parametrize(("alpha", "least", "most"), [(1, 2e-4, 1), (3000, 0, 5e-5)])
+@pytest.mark.parametrize("sigma", ["relu", "softplus"])
+@pytest.mark.parametrize("inner_iters", [1, 2])
+def test_decreases_are_accurate_in_float32(inner_iters, sigma, alpha, least, most):
+    problem = make(sigma=sigma, n=300)
+    scheme = amcore.TwoSplitBCD(alpha=alpha, inner_iters=inner_iters)
+    before = None
+    for step in amcore.iterate(problem, scheme, max_iter=30, dtype=np.float32):
+        state = amcore.State({name: a.astype(np.float64) for name, a in step.state.items()})
+        f = amcore.solve(problem, scheme, max_iter=0, init=state).trace.objective[0]
+        if step.sweep > 5:
+            assert step.record.decrease == pytest.approx(before - f, rel=1e-2)
+            assert least < step.record.step_norm["V1"] / np.linalg.norm(state["V1"]) < most
+        before = f
+
+
 @pytest.mark.parametrize("sigma", ["relu", "sigmoid"])
-def test_threads_and_measuring_change_no_bit_and_a_state_goes_on(sigma):
-    problem, scheme = make((6, 40, 30, 3), sigma, n=3000), amcore.TwoSplitBCD(inner_iters=2)
-    whole = amcore.solve(problem, scheme, max_iter=6, num_threads=1)
+@pytest.mark.parametrize("inner_iters", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_threads_and_measuring_change_no_bit_and_a_state_goes_on(dtype, inner_iters, sigma):
+    problem, scheme = (
+        make((6, 40, 30, 3), sigma, n=3000),
+        amcore.TwoSplitBCD(inner_iters=inner_iters),
+    )
+    whole = amcore.solve(problem, scheme, max_iter=6, num_threads=1, dtype=dtype)
     for options in ({"num_threads": 2}, {"num_threads": 3, "measure_every": 4}):
-        run = amcore.solve(problem, scheme, max_iter=6, **options)
+        run = amcore.solve(problem, scheme, max_iter=6, dtype=dtype, **options)
         assert_same_bits(run.state, whole.state)
         assert np.array_equal(run.trace.objective[1:], whole.trace.objective[1:])
-    half = amcore.solve(problem, scheme, max_iter=3)
-    assert_same_bits(amcore.solve(problem, scheme, max_iter=3, init=half.state).state, whole.state)
+    half = amcore.solve(problem, scheme, max_iter=3, dtype=dtype)
+    assert_same_bits(
+        amcore.solve(problem, scheme, max_iter=3, init=half.state, dtype=dtype).state, whole.state
+    )
 
 
 def assert_same_bits(state, other):

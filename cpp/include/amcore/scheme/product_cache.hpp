@@ -72,9 +72,21 @@ template <class T> class ProductCache {
 
   // Where P_i of a tile is to be written, whose input is v; else `scratch`.
   T* place(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v, T* scratch) {
-    if (products_.empty()) return scratch;
-    tiles_[i].data()[tile.number] = identity(i, l, tile, v);
-    return products_[i].data() + tile.begin * l.out;
+    keep(i, l, tile, v);
+    T* const kept = of(i, l, tile);
+    return kept ? kept : scratch;
+  }
+
+  // The same in steps, for a tile where something else may be written that is not to be found: its
+  // place, null if there is none.
+  T* of(std::size_t i, const Layer<T>& l, const Tile& tile) const {
+    return products_.empty() ? nullptr : products_[i].data() + tile.begin * l.out;
+  }
+  void forget(std::size_t i, const Tile& tile) {
+    if (!products_.empty()) tiles_[i].data()[tile.number] = 0;
+  }
+  void keep(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) {
+    if (!products_.empty()) tiles_[i].data()[tile.number] = identity(i, l, tile, v);
   }
 
  private:

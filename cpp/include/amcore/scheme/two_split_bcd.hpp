@@ -9,13 +9,17 @@
 // Lin, Yao (ICML 2019), Algorithm 1; Xu, Bao, Xing (2022), equation (2).
 //
 // Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it
-// leaves Z_i = W_i V_{i−1} + b_i1ᵀ for the pass of V_{i−1}. Flops per layer, square with width d
-// and n samples: Z_i for S 2, the step of V_i 4 and W ΔV_i 2, the sums for W_i 2 + 1, ΔW V_{i−1} 2:
-// 13 n d²; a measurement adds Z_i twice, E Vᵀ and Wᵀ E: 8 n d².
+// leaves Z_i = W_i V_{i−1} + b_i1ᵀ, as a sum with ΔW V_{i−1}, for the pass of V_{i−1}. That one needs
+// W_i ΔV_{i−1}: where the step is long, as a difference from the product Z_i, which is kept for S of
+// the next sweep; else by itself, and the next sweep computes Z_i. Flops per layer, square with
+// width d and n samples: the step of V_i 4, Z_{i+1} 2 (short steps 4), the sums for W_i 2 + 1,
+// ΔW V_{i−1} 2: 11 n d² (13); 9 where σ is the identity. A measurement adds E Vᵀ and Wᵀ E, 4 n d²,
+// and what is not kept of Z_i, twice.
 #pragma once
 
 #include "amcore/block/majorized.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
+#include "amcore/scheme/product_cache.hpp"
 
 namespace amcore {
 
@@ -46,12 +50,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   TwoSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 15, 12), options_(std::move(options)) {
-    Index out = 0, in = 0, cached = 0, hidden_out = 1, hidden_in = 1, kept = 0;
+    Index out = 0, in = 0, nonlinear = 0, hidden_out = 1, hidden_in = 1, kept = 0;
     for (std::size_t i = 0; i < depth(); ++i) {
       const Layer<T>& l = layers_[i];
       out = std::max(out, l.out);
       in = std::max(in, l.in);
-      if (!is_exact(i)) cached = std::max(cached, l.out);
+      if (!is_exact(i)) nonlinear = std::max(nonlinear, l.out);
       if (i == 0) continue;
       hidden_out = std::max(hidden_out, l.out);
       hidden_in = std::max(hidden_in, l.in);
@@ -59,9 +63,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     }
     const Index n = problem.samples;
     hidden_ = HiddenBlock<T>(hidden_out, hidden_in, threads_);
-    for (Buffer<T>& product : products_) product = Buffer<T>(n * cached);
+    products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
+    if (!execution.keep_products) product_ = Buffer<T>(n * nonlinear);
+    moved_product_ = Buffer<T>(n * nonlinear);
     start_v_ = Buffer<T>(n * kept);
     state_of_ = Buffer<Progress>(n);
+    is_product_ = Buffer<bool>(plan_.tiles());
     const Index weights = out * (in + 1);
     for (Buffer<T>* buffer : {&old_, &new_, &anchor_, &step_}) *buffer = Buffer<T>(weights);
     for (Buffer<double>* buffer : {&gain_, &size_}) *buffer = Buffer<double>(out);
@@ -77,7 +84,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       if (i + 1 == depth())
         clock_.time(Phase::pass, [&] { output_pass(); });
       else
-        update_hidden(i);
+        update_hidden(i, measure);
       update_weight(i);
     }
     clock_.time(Phase::pass, [&] { closing_pass(); });
@@ -132,9 +139,18 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   }
 
   bool is_exact(std::size_t i) const { return layers_[i].activation->is_identity(); }
-  // Z_i of the samples from `begin` on, for i with an activation.
-  T* product(std::size_t i, Index begin) const {
-    return products_[i % 2].data() + begin * layers_[i].out;
+  // Z_i of a tile or slice, for i with an activation: as the sweep finds it, after the step of W_i,
+  // and after that of V_{i−1} too.
+  T* product(std::size_t i, const Tile& tile) const {
+    T* const kept = products_.of(i, layers_[i], tile);
+    return kept ? kept : product_.data() + tile.begin * layers_[i].out;
+  }
+  T* moved_product(std::size_t i, const Tile& tile) const {
+    return moved_product_.data() + tile.begin * layers_[i].out;
+  }
+  T* final_product(std::size_t i, const Tile& tile) const {
+    T* const kept = products_.of(i, layers_[i], tile);
+    return kept ? kept : moved_product(i, tile);
   }
 
   double curvature(std::size_t i) {
@@ -151,6 +167,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const std::size_t i = depth() - 1;
     const Layer<T>& l = layers_[i];
     pack_weights(i);
+    products_.begin(i, l);
     Base::begin_weight_sums(i);
     const Tally tally =
         pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) -> const char* {
@@ -183,12 +200,23 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     measurement_[i].decrease += tally[Sum::decrease_v];
   }
 
-  // s ← σ_i(Z_i), Z_i = W_i V_{i−1} + b_i1ᵀ, which is kept.
-  void target_from_below(std::size_t i, Tile tile, T* s, const Workspace& array) const {
+  // Z_i of a tile as the weights are, `packed`; where there is no array for it, in `scratch`.
+  const T* find_product(std::size_t i, Tile tile, const T* packed, T* scratch,
+                        const Panels<T>& panels) {
     const Layer<T>& l = layers_[i];
-    T* const z = is_exact(i) ? s : product(i, tile.begin);
-    affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, z, array.panels);
-    if (!is_exact(i)) l.activation->value(tile.size * l.out, z, s);
+    const T* const below = previous(i) + tile.begin * l.in;
+    if (const T* const z = products_.find(i, l, tile, below)) return z;
+    T* const z = products_.place(i, l, tile, below, scratch);
+    affine(l, tile.size, packed, below, z, panels);
+    return z;
+  }
+
+  // s ← σ_i(Z_i)
+  void target_from_below(std::size_t i, Tile tile, T* s, const Workspace& array) {
+    const Layer<T>& l = layers_[i];
+    T* const scratch = is_exact(i) ? s : product(i, tile);
+    const T* const z = find_product(i, tile, packed_.data(), scratch, array.panels);
+    if (z != s) l.activation->value(tile.size * l.out, z, s);
   }
 
   // What the sums for W_i take: V_i − Z_i, or −E_i = (V_i − σ(Z_i))⊙σ'(Z_i).
@@ -199,10 +227,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const T* const below = previous(i) + tile.begin * l.in;
     T *const r = array(0), *const slope = array(1);
     if (is_exact(i)) {
-      affine(l, tile.size, packed_.data(), below, r, array.panels);
-      for (Index k = 0; k < size; ++k) r[k] = v[k] - r[k];
+      const T* const z = find_product(i, tile, packed_.data(), r, array.panels);
+      for (Index k = 0; k < size; ++k) r[k] = v[k] - z[k];
     } else {
-      const T* const z = product(i, tile.begin);
+      const T* const z = product(i, tile);
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
         const Index count = slice.size * l.out;
         l.activation->value_and_derivative(count, z + at, r + at, slope);
@@ -213,8 +241,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   }
 
   // V_i, i < N, and the sums for W_i.
-  void update_hidden(std::size_t i) {
+  void update_hidden(std::size_t i, bool measure) {
     pack_weights(i);
+    products_.begin(i, layers_[i]);
+    products_.begin(i + 1, layers_[i + 1]);
     Base::begin_weight_sums(i);
     const int steps = is_exact(i + 1) ? 1 : options_.inner_iters;
     Tally total{};
@@ -228,7 +258,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
         });
         Tally tally{};
         clock_.time(Phase::pass,
-                    [&] { tally = hidden_pass(i, step, step + 1 == steps, level, h); });
+                    [&] { tally = hidden_pass(i, step, step + 1 == steps, level, h, measure); });
         for (std::size_t k = 0; k < tally.size(); ++k) total[k] += tally[k];
         if (tally[Sum::rejected] == 0) break;
       }
@@ -243,13 +273,13 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   }
 
   // One majorised step of the samples of V_i: of all at level 0, after that of those left.
-  Tally hidden_pass(std::size_t i, int step, bool last, int level, double h) {
+  Tally hidden_pass(std::size_t i, int step, bool last, int level, double h, bool measure) {
     return pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) -> const char* {
       Progress* const progress = state_of_.data() + tile.begin;
       if (level > 0 && std::none_of(progress, progress + tile.size,
                                     [](Progress p) { return p == Progress::unsettled; }))
         return nullptr;
-      const char* const failed = move_samples(i, step, level, h, tile, sums, array);
+      const char* const failed = move_samples(i, step, level, h, measure, tile, sums, array);
       if (failed) return failed;
       if (!last || level > 0) return nullptr;
       if (!Base::keeps_gram(i) && std::all_of(progress, progress + tile.size,
@@ -262,8 +292,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   }
 
   // S = σ(Z_i);  the model's minimiser from V;  kept sample by sample where it does not rise.
-  const char* move_samples(std::size_t i, int step, int level, double h, Tile tile, Tally& sums,
-                           const Workspace& array) {
+  const char* move_samples(std::size_t i, int step, int level, double h, bool measure, Tile tile,
+                           Tally& sums, const Workspace& array) {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
     const bool exact = is_exact(i + 1), inexact = is_inexact(here);
     const double pull = options_.gamma[i] + options_.alpha, gamma_above = options_.gamma[i + 1];
@@ -271,16 +301,19 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     Progress* const progress = state_of_.data() + tile.begin;
     T *const V = here.V + tile.begin * here.out, *const s = array(0);
     const T* const v_above = above.V + tile.begin * above.out;
-    T* const z_above = exact ? nullptr : product(i + 1, tile.begin);
+    const bool begins = step == 0 && level == 0;
+    T* const final_z = exact ? nullptr : final_product(i + 1, tile);
+    const T* const z_above = begins && !exact ? moved_product(i + 1, tile) : final_z;
     T* const first =
         options_.inner_iters > 1 && !exact ? start_v_.data() + tile.begin * here.out : nullptr;
-    if (step == 0 && level == 0) {
+    if (begins) {
+      products_.forget(i + 1, tile);
       target_from_below(i, tile, s, array);
       if (first) std::copy_n(V, tile.size * here.out, first);
     } else if (is_exact(i)) {
       target_from_below(i, tile, s, array);
     } else {
-      here.activation->value(tile.size * here.out, product(i, tile.begin), s);
+      here.activation->value(tile.size * here.out, product(i, tile), s);
     }
     const T* const start = first ? first : V;
     const T share = static_cast<T>(options_.alpha / pull);
@@ -336,8 +369,18 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
              *const difference = array(11);
     for (Index k = 0; k < size; ++k) delta[k] = v[k] - from[k];
-    hidden_.apply(t, delta, change, array.panels.right.data());
+    const bool by_product = !exact && options_.inner_iters == 1 && is_long(size, delta, v);
+    T* const product = array(12);
+    if (by_product) {
+      affine(above, t, hidden_.weights(), v, product, array.panels);
+      for (Index k = 0; k < size_above; ++k) change[k] = product[k] - z[k];
+    } else if (!exact || measure) {
+      hidden_.apply(t, delta, change, panels);
+    } else {  // only the decrease would need it
+      std::fill_n(change, size_above, T(0));
+    }
 
+    bool all = true;
     for (Index j = 0, g = 0; j < tile.size; ++j) {
       if (level > 0 && progress[j] != Progress::unsettled) continue;
       const Index a = g * here.out, b = g * above.out;
@@ -356,22 +399,35 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       if (!accepted(gain, model)) {
         progress[j] = Progress::unsettled;
         ++sums[Sum::rejected];
+        all = false;
+        if (!exact && z_above != final_z) std::copy_n(z + b, above.out, final_z + j * above.out);
         continue;
       }
       if (level > 0) progress[j] = Progress::pending;
       std::copy_n(v + a, here.out, V + j * here.out);
-      if (!exact) std::copy_n(moved + b, above.out, z_above + j * above.out);
+      if (!exact)
+        std::copy_n((by_product ? product : moved) + b, above.out, final_z + j * above.out);
       sums[Sum::decrease_v] += gain;
       if (!first) {
         sums[Sum::step_v] += squared;
         sums[Sum::decrease_v] += options_.alpha / 2 * squared;
       }
     }
-    if (exact) {  // the residual of the new V_i
-      hidden_.residual(t, v, target, above.b, residual, panels);
-      sums[Sum::fit_above] += gamma_above / 2 * sum_of_squares(size_above, residual);
+    if (exact) {
+      T* const kept = begins ? products_.of(i + 1, above, tile) : nullptr;
+      T* const z_new = kept ? kept : residual;
+      affine(above, t, hidden_.weights(), v, z_new, array.panels);
+      sums[Sum::fit_above] += gamma_above / 2 * squared_difference(size_above, target, z_new);
     }
+    bool& is_product = is_product_.data()[tile.number];
+    is_product = (begins || is_product) && (exact ? begins && all : by_product);
     return nullptr;
+  }
+
+  // Is W ΔV as a difference of two products of T as good as W ΔV, but for some thousandths?
+  static bool is_long(Index n, const T* step, const T* v) {
+    constexpr double least = 1e3 * std::numeric_limits<T>::epsilon();
+    return sum_of_squares(n, step) > square(least) * sum_of_squares(n, v);
   }
 
   // Whether an objective did not rise, but for the rounding of terms of that size.
@@ -382,12 +438,17 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   // V_i of a tile is final.
   void finish_tile(std::size_t i, Index chunk, Tile tile, Tally& sums, const Workspace& array) {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];
+    const T* const V = here.V + tile.begin * here.out;
+    const Progress* const progress = state_of_.data() + tile.begin;
+    if (is_product_.data()[tile.number] &&
+        std::find(progress, progress + tile.size, Progress::unsettled) == progress + tile.size)
+      products_.keep(i + 1, above, tile, V);
     if (here.activation_regularizer)
-      sums[Sum::regularizer_v] +=
-          here.activation_regularizer->value(tile.size, here.out, here.V + tile.begin * here.out);
+      sums[Sum::regularizer_v] += here.activation_regularizer->value(tile.size, here.out, V);
     if (!is_exact(i + 1)) {
       for_each_slice<T>(tile, above.out, [&](Tile slice, Index) {
-        sums[Sum::fit_above] += options_.gamma[i + 1] / 2 * squared_fit(i + 1, slice, array(0));
+        sums[Sum::fit_above] += options_.gamma[i + 1] / 2 *
+                                squared_fit(i + 1, slice, final_product(i + 1, slice), array(0));
       });
       if (options_.inner_iters > 1) {
         const Index from = tile.begin * here.out;
@@ -402,11 +463,11 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   }
 
   // ‖V_i − σ(Z_i)‖² of a slice; fit: scratch.
-  double squared_fit(std::size_t i, Tile slice, T* fit) const {
+  double squared_fit(std::size_t i, Tile slice, const T* z, T* fit) const {
     const Layer<T>& l = layers_[i];
     const Index size = slice.size * l.out;
     const T* const v = l.V + slice.begin * l.out;
-    l.activation->value(size, product(i, slice.begin), fit);
+    l.activation->value(size, z, fit);
     for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
     return sum_of_squares(size, fit);
   }
@@ -450,9 +511,13 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     m.regularizer_w = l.regularizer->value(l.out, l.in, l.W);
   }
 
+  // For another step of W_i.
   void weight_sums_pass(std::size_t i) {
+    const Index out = layers_[i].out;
     Base::begin_weight_sums(i);
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
+      products_.forget(i, tile);
+      std::copy_n(moved_product(i, tile), tile.size * out, product(i, tile));
       add_weight_sums(i, chunk, tile, array);
     });
     Base::reduce_weight_sums(i);
@@ -473,7 +538,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
         Base::update_weights(i, options_.gamma[i], options_.alpha, options_.inner, h,
                              anchor_.data(), anchor_.data() + size);
       });
-      clock_.time(Phase::pass, [&] { checking_pass(i, h); });
+      clock_.time(Phase::pass, [&] { checking_pass(i, h, level == 0); });
       model_fall(i);
       bool all = true;
       for (Index r = 0; r < rows; ++r) {
@@ -491,10 +556,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       }
       if (all) {
         set_weights(l, new_.data());
-        if (level > 0)
-          clock_.time(Phase::pass, [&] { product_pass(i); });
-        else  // Z_i + ΔZ is where Z_{i+1} was
-          std::swap(products_[0], products_[1]);
+        if (level > 0) clock_.time(Phase::pass, [&] { product_pass(i); });
         return fall;
       }
     }
@@ -503,32 +565,42 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     return fall;
   }
 
-  // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  Z_i + ΔZ goes
-  // where Z_{i+1} was.
-  void checking_pass(std::size_t i, double h) {
+  // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  and Z_i + ΔZ. Of
+  // a first try of W_1, as V_0 stays, that is a product to be kept if the step is long.
+  void checking_pass(std::size_t i, double h, bool first_try) {
     const Layer<T>& l = layers_[i];
     const Index size = l.out * l.in;
     T* const step = step_.data();
     for (Index k = 0; k < size; ++k) step[k] = l.W[k] - old_.data()[k];
     for (Index k = 0; k < l.out; ++k) step[size + k] = l.b ? l.b[k] - old_.data()[size + k] : T(0);
-    pack_left_in_parallel(l.out, l.in, step, l.in, Index(1), packed_.data(), threads_);
+    moved_is_product_ = i == 0 && first_try && is_long(size, step, l.W);
+    if (moved_is_product_)
+      pack_weights(i);
+    else
+      pack_left_in_parallel(l.out, l.in, step, l.in, Index(1), packed_.data(), threads_);
     const Layer<T> change{l.in, l.out, false, l.activation, l.regularizer, step, step + size};
     std::fill_n(row_sums_.data(), plan_.chunks() * 3 * l.out, 0.0);
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
       const Index t = tile.size;
       const T* const v = l.V + tile.begin * l.out;
-      const T* const z = product(i, tile.begin);
-      T* const next = products_[(i + 1) % 2].data() + tile.begin * l.out;
-      T* const dz = array(0);
-      affine(change, t, packed_.data(), previous(i) + tile.begin * l.in, dz, array.panels);
+      const T* const z = product(i, tile);
+      const T* const below = previous(i) + tile.begin * l.in;
+      T *const dz = array(0), *const next = moved_product(i, tile);
+      if (moved_is_product_)
+        affine(l, t, packed_.data(), below, next, array.panels);
+      else
+        affine(change, t, packed_.data(), below, dz, array.panels);
       double* const squares = row_sums_.data() + chunk * 3 * l.out;
       double *const slopes = squares + l.out, *const above = slopes + l.out;
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
         const Index count = slice.size * l.out;
         T *const value = array(1), *const slope = array(2);
+        T* const moved = moved_is_product_ ? array(4) : next + at;
+        if (moved_is_product_)
+          for (Index k = at; k < at + count; ++k) dz[k] = next[k] - z[k];
         l.activation->value_and_derivative(count, z + at, value, slope);
         const auto gap = majorized_gaps(count, *l.activation, z + at, value, slope, v + at, dz + at,
-                                        h, next + at, array(3));
+                                        h, moved, array(3));
         for (Index j = 0; j < count; j += l.out)
           for (Index k = 0; k < l.out; ++k) {
             const double d = dz[at + j + k];
@@ -590,9 +662,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   // Z_i from the weights as they are.
   void product_pass(std::size_t i) {
     const Layer<T>& l = layers_[i];
+    moved_is_product_ = true;
     pack_weights(i);
     pass(i, [&](Index, Tile tile, Tally&, const Workspace& array) {
-      affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, product(i, tile.begin),
+      affine(l, tile.size, packed_.data(), previous(i) + tile.begin * l.in, moved_product(i, tile),
              array.panels);
     });
   }
@@ -610,20 +683,23 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   void closing_pass() {
     const Layer<T>& l = layers_[0];
     if (is_exact(0)) pack_weights(0);
+    products_.begin(0, l);
     const Tally tally = pass(0, [&](Index, Tile tile, Tally& sums, const Workspace& array) {
+      const Index size = tile.size * l.out;
       const double half = options_.gamma[0] / 2;
-      if (!is_exact(0)) {
-        for_each_slice<T>(tile, l.out, [&](Tile slice, Index) {
-          sums[Sum::fit_here] += half * squared_fit(0, slice, array(0));
-        });
+      if (is_exact(0)) {
+        const T* const z = find_product(0, tile, packed_.data(), array(0), array.panels);
+        sums[Sum::fit_here] += half * squared_difference(size, l.V + tile.begin * l.out, z);
         return;
       }
-      const Index size = tile.size * l.out;
-      const T* const v = l.V + tile.begin * l.out;
-      T* const fit = array(0);
-      affine(l, tile.size, packed_.data(), previous(0) + tile.begin * l.in, fit, array.panels);
-      for (Index k = 0; k < size; ++k) fit[k] = v[k] - fit[k];
-      sums[Sum::fit_here] += half * sum_of_squares(size, fit);
+      const T* const z = moved_product(0, tile);
+      for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
+        sums[Sum::fit_here] += half * squared_fit(0, slice, z + at, array(0));
+      });
+      T* const kept = products_.of(0, l, tile);
+      if (!kept || !moved_is_product_) return;
+      std::copy_n(z, size, kept);
+      products_.keep(0, l, tile, nullptr);
     });
     measurement_[0].fit = tally[Sum::fit_here];
   }
@@ -635,13 +711,13 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     });
   }
 
-  // fit ← V_i − σ(Z_i);  outer ← −E_i = fit⊙σ'(Z_i);  z: scratch.
-  void error(std::size_t i, Tile tile, const T* packed, T* z, T* fit, T* outer,
-             const Panels<T>& panels) const {
+  // fit ← V_i − σ(Z_i);  outer ← −E_i = fit⊙σ'(Z_i)
+  void error(std::size_t i, Tile tile, const T* packed, T* scratch, T* fit, T* outer,
+             const Panels<T>& panels) {
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
     const T* const v = l.V + tile.begin * l.out;
-    affine(l, tile.size, packed, previous(i) + tile.begin * l.in, z, panels);
+    const T* const z = find_product(i, tile, packed, scratch, panels);
     l.activation->value_and_derivative(size, z, fit, outer);
     for (Index k = 0; k < size; ++k) {
       fit[k] = v[k] - fit[k];
@@ -654,7 +730,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const bool top = i + 1 == depth();
     const Layer<T>& here = layers_[i];
     pack_weights(i);
-    if (!top) hidden_.pack(layers_[i + 1].out, layers_[i + 1].in, layers_[i + 1].W, threads_);
+    products_.begin(i, here);
+    if (!top) {
+      const Layer<T>& above = layers_[i + 1];
+      hidden_.pack(above.out, above.in, above.W, threads_);
+      products_.begin(i + 1, above);
+    }
     Base::begin_gradient_sums(i);
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index t = tile.size, size = t * here.out;
@@ -732,9 +813,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   Options options_;
   HiddenBlock<T> hidden_;
-  std::array<Buffer<T>, 2> products_;    // Z of two layers in turn
+  ProductCache<T> products_;             // Z_i
+  Buffer<T> product_, moved_product_;    // of one layer; the first where none are kept
+  bool moved_is_product_ = false;        // and not a sum
   Buffer<T> start_v_;                    // V_i before its steps, where there are several
   Buffer<Progress> state_of_;            // by sample
+  Buffer<bool> is_product_;              // by tile: Z_{i+1} of every sample, bit by bit
   Buffer<T> old_, new_, anchor_, step_;  // of (W_i, b_i)
   Buffer<double> gain_, size_, row_sums_;
   Buffer<bool> left_;  // rows to move
