@@ -56,8 +56,8 @@ struct SoftplusActivation {
         scalar::Block<T> e, l, l_from;
         log_1_plus_decay(to, e, l);
         log_1_plus_decay(from, e, l_from);
-        result = ((to - from).abs() < 1)
-                     .select(result, (to.max(T(0)) - from.max(T(0))) + (l - l_from));
+        result =
+            ((to - from).abs() < 1).select(result, (to.max(T(0)) - from.max(T(0))) + (l - l_from));
       }
       scalar::write_block(result, count, out + first);
     });

@@ -9,10 +9,10 @@
 // Lin, Yao (ICML 2019), Algorithm 1; Xu, Bao, Xing (2022), equation (2).
 //
 // Pass i does V_i and collects the sums for W_i; after W_i has moved, the pass that checks it
-// leaves Z_i = W_i V_{i−1} + b_i1ᵀ, as a sum with ΔW V_{i−1}, for the pass of V_{i−1}. That one needs
-// W_i ΔV_{i−1}: where the step is long, as a difference from the product Z_i, which is kept for S of
-// the next sweep; else by itself, and the next sweep computes Z_i. Flops per layer, square with
-// width d and n samples: the step of V_i 4, Z_{i+1} 2 (short steps 4), the sums for W_i 2 + 1,
+// leaves Z_i = W_i V_{i−1} + b_i1ᵀ, as a sum with ΔW V_{i−1}, for the pass of V_{i−1}. That one
+// needs W_i ΔV_{i−1}: where the step is long, as a difference from the product Z_i, which is kept
+// for S of the next sweep; else by itself, and the next sweep computes Z_i. Flops per layer, square
+// with width d and n samples: the step of V_i 4, Z_{i+1} 2 (short steps 4), the sums for W_i 2 + 1,
 // ΔW V_{i−1} 2: 11 n d² (13); 9 where σ is the identity. A measurement adds E Vᵀ and Wᵀ E, 4 n d²,
 // and what is not kept of Z_i, twice.
 #pragma once
@@ -565,8 +565,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     return fall;
   }
 
-  // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  and Z_i + ΔZ. Of
-  // a first try of W_1, as V_0 stays, that is a product to be kept if the step is long.
+  // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  and Z_i + ΔZ.
+  // Of a first try of W_1, as V_0 stays, that is a product to be kept if the step is long.
   void checking_pass(std::size_t i, double h, bool first_try) {
     const Layer<T>& l = layers_[i];
     const Index size = l.out * l.in;
