@@ -163,11 +163,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& array) {
       const T* const below = previous(i) + tile.begin * l.in;
       T* const target = array(4);
-      const T* z = products_.find(i, l, tile, below);
-      if (!z) {
-        affine(l, tile.size, packed_.data(), below, array(0), array.panels);
-        z = array(0);
-      }
+      const T* const z = products_.get(i, l, tile, packed_.data(), below, array(0), array.panels);
       for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
         const Index size = slice.size * l.out;
         T* const t = array(1);

@@ -131,14 +131,10 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
 
   // E ← U_i − P_i for V_{i−1} given; W_i packed.
   void residual(std::size_t i, Tile tile, const PackedWeights<T>& weights, const T* v, T* e,
-                const Panels<T>& panels) const {
+                const Panels<T>& panels) {
     const Layer<T>& l = layers_[i];
     const T* const u = l.U + tile.begin * l.out;
-    const T* p = products_.find(i, l, tile, v);
-    if (!p) {
-      affine(l, tile.size, weights.weights(), v, e, panels);
-      p = e;
-    }
+    const T* const p = products_.get(i, l, tile, weights.weights(), v, e, panels);
     for (Index k = 0; k < tile.size * l.out; ++k) e[k] = u[k] - p[k];
   }
   // P_i for V_{i−1} given; W_i in `weights_`.
@@ -358,9 +354,8 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       push[k] = rho_below * carry[k];
     }
     const T* const u = below.U + tile.begin * below.out;
-    below.activation->value(size, u, h);
+    below.activation->value_and_derivative(size, u, h, right);
     below.activation->derivative(size, u, Side::left, left);
-    below.activation->derivative(size, u, Side::right, right);
     return constraint_distance(size, h, left, right, below.V + tile.begin * below.out, pull, push,
                                epsilon());
   }

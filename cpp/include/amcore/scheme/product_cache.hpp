@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "amcore/scheme/forward.hpp"
 #include "amcore/scheme/scheme.hpp"
 #include "amcore/tile.hpp"
 
@@ -63,11 +64,22 @@ template <class T> class ProductCache {
     if (l.b) weights_[i] = std::rotl(weights_[i], 17) ^ fingerprint(l.out, l.b);
   }
 
-  // P_i of a tile, if it was taken of these weights and this v.
-  const T* find(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) const {
-    if (products_.empty() || tiles_[i].data()[tile.number] != identity(i, l, tile, v))
-      return nullptr;
-    return products_[i].data() + tile.begin * l.out;
+  // P_i of a tile, whose input is v: as it was taken of these weights and this v, else from them,
+  // packed, into its place, or into `scratch` where there is none.
+  const T* get(std::size_t i, const Layer<T>& l, const Tile& tile, const T* packed, const T* v,
+               T* scratch, const Panels<T>& panels) {
+    if (products_.empty()) {
+      affine(l, tile.size, packed, v, scratch, panels);
+      return scratch;
+    }
+    T* const p = of(i, l, tile);
+    const std::uint64_t asked = identity(i, l, tile, v);
+    std::uint64_t& kept = tiles_[i].data()[tile.number];
+    if (kept != asked) {
+      affine(l, tile.size, packed, v, p, panels);
+      kept = asked;
+    }
+    return p;
   }
 
   // Where P_i of a tile is to be written, whose input is v; else `scratch`.

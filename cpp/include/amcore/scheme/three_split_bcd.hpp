@@ -355,11 +355,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const double pull_v = top ? 0 : pull(i), rho_above = top ? 0 : options_.rho[i + 1];
     const T* const below = previous(i) + tile.begin * here.in;
     T* const residual = array(3);
-    const T* p = products_.find(i, here, tile, below);
-    if (!p) {
-      affine(here, tile.size, packed_.data(), below, array(4), array.panels);
-      p = array(4);
-    }
+    const T* const p = products_.get(i, here, tile, packed_.data(), below, array(4), array.panels);
     const char* failed = nullptr;
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index size = slice.size * here.out;
@@ -548,12 +544,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     const Index size = tile.size * l.out;
     const T* const below = previous(i) + tile.begin * l.in;
     const T* const u = l.U + tile.begin * l.out;
-    const T* p = products_.find(i, l, tile, below);
-    if (!p) {
-      T* const place = products_.place(i, l, tile, below, out);
-      affine(l, tile.size, packed, below, place, array.panels);
-      p = place;
-    }
+    const T* const p = products_.get(i, l, tile, packed, below, out, array.panels);
     for (Index k = 0; k < size; ++k) out[k] = u[k] - p[k];
   }
 

@@ -200,22 +200,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     measurement_[i].decrease += tally[Sum::decrease_v];
   }
 
-  // Z_i of a tile as the weights are, `packed`; where there is no array for it, in `scratch`.
-  const T* find_product(std::size_t i, Tile tile, const T* packed, T* scratch,
-                        const Panels<T>& panels) {
-    const Layer<T>& l = layers_[i];
-    const T* const below = previous(i) + tile.begin * l.in;
-    if (const T* const z = products_.find(i, l, tile, below)) return z;
-    T* const z = products_.place(i, l, tile, below, scratch);
-    affine(l, tile.size, packed, below, z, panels);
-    return z;
-  }
-
   // s ← σ_i(Z_i)
   void target_from_below(std::size_t i, Tile tile, T* s, const Workspace& array) {
     const Layer<T>& l = layers_[i];
     T* const scratch = is_exact(i) ? s : product(i, tile);
-    const T* const z = find_product(i, tile, packed_.data(), scratch, array.panels);
+    const T* const z = products_.get(i, l, tile, packed_.data(), previous(i) + tile.begin * l.in,
+                                     scratch, array.panels);
     if (z != s) l.activation->value(tile.size * l.out, z, s);
   }
 
@@ -227,7 +217,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const T* const below = previous(i) + tile.begin * l.in;
     T *const r = array(0), *const slope = array(1);
     if (is_exact(i)) {
-      const T* const z = find_product(i, tile, packed_.data(), r, array.panels);
+      const T* const z = products_.get(i, l, tile, packed_.data(), below, r, array.panels);
       for (Index k = 0; k < size; ++k) r[k] = v[k] - z[k];
     } else {
       const T* const z = product(i, tile);
@@ -688,7 +678,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       const Index size = tile.size * l.out;
       const double half = options_.gamma[0] / 2;
       if (is_exact(0)) {
-        const T* const z = find_product(0, tile, packed_.data(), array(0), array.panels);
+        const T* const z = products_.get(0, l, tile, packed_.data(),
+                                         previous(0) + tile.begin * l.in, array(0), array.panels);
         sums[Sum::fit_here] += half * squared_difference(size, l.V + tile.begin * l.out, z);
         return;
       }
@@ -717,7 +708,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     const Layer<T>& l = layers_[i];
     const Index size = tile.size * l.out;
     const T* const v = l.V + tile.begin * l.out;
-    const T* const z = find_product(i, tile, packed, scratch, panels);
+    const T* const z =
+        products_.get(i, l, tile, packed, previous(i) + tile.begin * l.in, scratch, panels);
     l.activation->value_and_derivative(size, z, fit, outer);
     for (Index k = 0; k < size; ++k) {
       fit[k] = v[k] - fit[k];
