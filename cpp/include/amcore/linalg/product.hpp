@@ -306,10 +306,11 @@ template <int Vectors, bool half, class T> struct BlockSums {
 };
 
 // One register block of m × n entries, over k rows of a right panel, which meet the rows row(p) of
-// the left one. m: of `Vectors` vectors, and half a vector where so.
+// the left one. m: of `Vectors` vectors, and half a vector where so. Not inlined: among a caller's
+// variables GCC 12 found no register for the last of the sums where there are 16.
 template <int Vectors, bool half, class T, class Row>
-inline void block_product(Index k, const T* __restrict left, const T* __restrict right, Row row,
-                          const Destination<T>& to, Index m, Index n) {
+[[gnu::noinline]] void block_product(Index k, const T* __restrict left, const T* __restrict right,
+                                     Row row, const Destination<T>& to, Index m, Index n) {
   using K = Kernel<T>;
   BlockSums<Vectors, half, T> sums;
   // C and D come from far away and are needed last: a column of them is asked for before each part
