@@ -222,6 +222,37 @@ def test_prox_where_two_minima_begin(stem, backend, dtype):
             check_first_order(stem, u, *arrays, float(w), dtype)
 
 
+def where_tanh_has_two_minima(v, weight):
+    """The least and largest z at which h has two minima, for v ≥ 0 (φ, g: cpp tanh_prox.hpp)."""
+    delta = 1 + v
+    # h'' = 0: φ' = g(x) = w, with x = 1 + tanh t
+    roots = np.roots([-3, 10 + 2 * delta, -8 - 6 * delta, 4 * delta, -weight])
+    x = np.sort(roots[np.abs(roots.imag) < 1e-7 * np.abs(roots)].real)
+    x = x[(x > 0) & (x < 1)][:2]
+    if x.size < 2:
+        return None
+    turning = np.log(x / (2 - x)) / 2 - (delta - x) * x * (2 - x) / weight
+    return turning[1], turning[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_native_tanh_prox_finds_every_second_minimum(dtype):
+    """All over the region of two minima, and just beside its edges, where one of them vanishes."""
+    inside = np.array([-0.05, -1e-3, 1e-3, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.999, 1.001])
+    sign = np.resize([1, -1], inside.size)
+    for weight in (0.1, 0.334, 0.3351, 0.36, 0.4, 0.5, 0.65, 0.85, 1.1, 1.5, 5.0, 40.0):
+        found = []
+        for v in np.concatenate([np.linspace(0, 3, 16), [5, 12, 100, 2e3]]):
+            edges = where_tanh_has_two_minima(v, weight)
+            if edges is not None:
+                z = edges[0] + inside * (edges[1] - edges[0])
+                found.append((sign * v, sign * z))
+        v, z = np.concatenate(found, axis=1).astype(dtype)
+        u = prox("tanh", "native", v, z, weight)
+        check_is_global_minimiser("tanh", u, v, z, weight, dtype)
+        check_first_order("tanh", u, v, z, weight, dtype)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stem", STEMS)
 def test_native_prox_of_an_entry_ignores_its_neighbours(stem, dtype):

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "amcore/scalar/root.hpp"
@@ -115,27 +116,43 @@ class TanhProx {
   double w_, z_;
 };
 
-// Excludes a second minimum, for most entries that have none; the others pay for it only in time.
+// Excludes a second minimum, for nearly all entries that have none; the others pay for it only in
+// time.
 //
-// With δ = 1 + |v|, w ≥ max g makes h convex, where max g ≤ 0.77 δ²/(1 + δ). Else, mirrored to
-// v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see TanhProx), which leaves wz the interval between
-// wp₁ − φ(p₁) and wp₂ − φ(p₂). For w ≥ 0.385 it lies about 0.1245 − 0.875w − δ/2, within
-// (0.73 − 0.68/(1 + δ)) (0.77 δ²/(1 + δ) − w) with a margin of 0.005 and of 9e-5 δ, checked on a
-// dense grid. Where tanh z > v ≥ 0, w ≥ 0.385 makes h convex.
+// Let δ = 1 + |v| and w ≥ 0.335. Mirrored to v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see
+// TanhProx), which puts wz between wp₂ − φ(p₂) and wp₁ − φ(p₁) and w below
+// max g ≤ 0.77(δ − 1) + 0.3951/(1 + δ) + 0.5492/(1 + δ)². (Where tanh z > v ≥ 0, w ≥ 0.335 makes h
+// convex.) Times (1 + δ)², this bound less w and middle and half length of the interval are cubics
+// in |v|: the latter two fitted, with a margin of 9e-4 max g that covers what both lack, checked on
+// a dense grid.
 template <class T> class OneMinimum {
  public:
   explicit OneMinimum(double w)
       : w_(static_cast<T>(w)),
-        middle_(static_cast<T>(0.1245 - 0.875 * w)),
-        least_(w >= 0.385 ? T(0.73 - 0.68) : std::numeric_limits<T>::infinity()) {}
+        lack_{1.3394 - 4 * w, 3.4751 - 4 * w, 3.08 - w, 0.77},
+        middle_{-0.9537 + w * (1.1548 * w - 5.4355), -2.3626 + w * (0.3886 * w - 4.5518),
+                -2.1883 - 1.1644 * w, -0.5016},
+        half_{w < 0.335 ? std::numeric_limits<double>::infinity()
+                        : 0.6048 + w * (3.4788 * w - 2.8863),
+              1.8469 + w * (0.7166 * w - 5.0801), 1.9985 - 1.1957 * w, 0.5024} {}
   [[gnu::always_inline]] bool operator()(T v, T z) const {
-    const T delta = std::abs(v) + 1, more = 1 + delta, lack = T(0.77) * delta * delta - w_ * more;
-    const T off = std::abs((v < 0 ? -w_ * z : w_ * z) - middle_ + delta / 2);
-    return (lack <= 0) | (off * more * more > (least_ + T(0.73) * delta) * lack);
+    const T size = std::abs(v), pull = v < 0 ? -w_ * z : w_ * z, more = 2 + size;
+    const T off = std::abs(pull * (more * more) - middle_(size));
+    return (lack_(size) <= 0) | (off > half_(size));
   }
 
  private:
-  T w_, middle_, least_;
+  struct Cubic {
+    T a0, a1, a2, a3;
+    Cubic(double a, double b, double c, double d)
+        : a0(static_cast<T>(a)),
+          a1(static_cast<T>(b)),
+          a2(static_cast<T>(c)),
+          a3(static_cast<T>(d)) {}
+    [[gnu::always_inline]] T operator()(T x) const { return a0 + x * (a1 + x * (a2 + x * a3)); }
+  };
+  T w_;
+  Cubic lack_, middle_, half_;
 };
 
 // Whether an entry is not 0; of their bits, as that vectorises.
@@ -143,6 +160,19 @@ template <class T, int size> bool any(const Block<T, size>& a) {
   Bits<T> bits = 0;
   for (int i = 0; i < size; ++i) bits |= std::bit_cast<Bits<T>>(a[i]);
   return bits != 0;
+}
+
+// body(i) for every entry that is not 0.
+template <class T, int size, class Body>
+void for_each_nonzero(const Block<T, size>& a, Body&& body) {
+  static_assert(std::endian::native == std::endian::little && size % 8 == 0);
+  std::uint8_t flags[size];
+  for (int i = 0; i < size; ++i) flags[i] = a[i] != 0;
+  for (int k = 0; k < size; k += 8) {
+    std::uint64_t eight;
+    std::memcpy(&eight, flags + k, 8);
+    for (; eight != 0; eight &= eight - 1) body(k + std::countr_zero(eight) / 8);
+  }
 }
 
 // Halley steps H = h'h''/D, D = h''² − h'h'''/2, taken with D ≥ h''²/2, for the entries with
@@ -333,10 +363,10 @@ template <class T, class TargetOf> class Aside {
 };
 
 // A start of low accuracy: a step from z with the slope of tanh a fifth of the way to v, and Newton
-// steps, with tanh to 0.03.
+// steps, with tanh to 0.015, the least that a polynomial of this degree reaches.
 inline float roughly_tanh(float t) {
-  const float u = std::clamp(t, -2.0f, 2.0f), q = u * u;
-  return u * (0.9496f - q * (0.2019f - 0.0215f * q));
+  const float u = std::clamp(t, -2.1f, 2.1f), q = u * u;
+  return u * (0.9431f - q * (0.19147f - 0.019047f * q));
 }
 inline float first_step(float v, float z, float w) {
   const float y = roughly_tanh(z), between = 0.8f * y + 0.2f * std::clamp(v, -1.0f, 1.0f);
@@ -356,9 +386,9 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
   constexpr int size = 128;
   constexpr bool wide = sizeof(T) > sizeof(float);
   constexpr float enough = wide ? roughly : std::numeric_limits<float>::epsilon();
-  constexpr int most_steps = 2;
   const auto weight = static_cast<float>(w);
-  const int rough_steps = w < 1.5 ? 2 : 1;
+  // As suits most entries; what is left by the others costs less aside.
+  const int rough_steps = w < 1.5 ? 2 : 1, steps = w < 5 ? 2 : 1;
   const OneMinimum<float> one_minimum(w);
   Aside aside(w, outer, target, out);
   for_each_block<size>(n, [&](Index first, int count) {
@@ -379,10 +409,10 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
     const auto write = [&](const Block<T, size>& t) {
       for (int i = 0; i < count; ++i) out[first + i] = outer * t[i];
     };
-    descend(v32, z32, weight, enough, most_steps, target, t32, open32);
+    descend(v32, z32, weight, enough, steps, target, t32, open32);
     if constexpr (wide) {
       Block<T, size> t = t32.template cast<T>(), open = (1 - left).template cast<T>();
-      descend(goal, start, w, std::numeric_limits<T>::epsilon(), most_steps, target, t, open);
+      descend(goal, start, w, std::numeric_limits<T>::epsilon(), 2, target, t, open);
       left += open.template cast<float>();
       write(t);
     } else {
@@ -390,15 +420,7 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
       write(t32);
     }
     if (count < size) std::fill(left.data() + count, left.data() + size, 0.0f);
-    if (any(left))
-      for (int k = 0; k < size; k += 32) {
-        std::uint32_t places = 0;
-        for (int i = 0; i < 32; ++i) places |= left[k + i] != 0 ? std::uint32_t(1) << i : 0;
-        for (; places != 0; places &= places - 1) {
-          const int i = k + std::countr_zero(places);
-          aside.add(goal[i], start[i], first + i);
-        }
-      }
+    if (any(left)) for_each_nonzero(left, [&](int i) { aside.add(goal[i], start[i], first + i); });
   });
   aside.finish();
 }
