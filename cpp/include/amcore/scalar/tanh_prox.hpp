@@ -122,9 +122,9 @@ class TanhProx {
 // Let δ = 1 + |v| and w ≥ 0.335. Mirrored to v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see
 // TanhProx), which puts wz between wp₂ − φ(p₂) and wp₁ − φ(p₁) and w below
 // max g ≤ 0.77(δ − 1) + 0.3951/(1 + δ) + 0.5492/(1 + δ)². (Where tanh z > v ≥ 0, w ≥ 0.335 makes h
-// convex.) Times (1 + δ)², this bound less w and middle and half length of the interval are cubics
-// in |v|: the latter two fitted, with a margin of 9e-4 max g that covers what both lack, checked on
-// a dense grid.
+// convex.) Times (1 + δ)², this bound less w is a cubic in |v|, and cubics are fitted to middle and
+// half length of the interval, so that they cover it with a margin of 9e-4 max g to spare (checked
+// on a dense grid).
 template <class T> class OneMinimum {
  public:
   explicit OneMinimum(double w)
