@@ -95,7 +95,7 @@ struct SoftplusActivation {
       }
       for (int i = 0; i < scalar::block_size; ++i) {
         const T g = goal[i];
-        const bool convex = (g <= 0) | (w * (8 + T(3.4) * g) >= g * g) | (start[i] >= g - 1);
+        const bool convex = (g <= 0) | (w * (8 + T(3.4) * g) > g * g) | (start[i] >= g - 1);
         unsettled[i] = convex ? unsettled[i] : T(1);
       }
       scalar::write_block(t, count, out + first);

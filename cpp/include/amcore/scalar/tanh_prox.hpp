@@ -216,8 +216,9 @@ void descend(const Block<T, size>& goal, const Block<T, size>& z, T w, T toleran
   }
 }
 
-// The tolerance of float32 steps where others follow.
+// The tolerance of float32 steps where others follow, and how many follow at most.
 inline constexpr float roughly = 64 * std::numeric_limits<float>::epsilon();
+inline constexpr int last_steps = 2;
 
 // TanhProx in a block, in float32: t near the minimiser. Where `open` is not 0 in the end, that is
 // not sure. Not inlined, as GCC vectorises less of it then.
@@ -343,7 +344,7 @@ template <class T, class TargetOf> class Aside {
     Block<float, size> t32, open32;
     find_basin(v32, z32, static_cast<float>(w_), target_, t32, open32);
     Block<T, size> t = t32.template cast<T>(), open = Block<T, size>::Ones();
-    descend(goal_, z_, w_, std::numeric_limits<T>::epsilon(), most_steps, target_, t, open);
+    descend(goal_, z_, w_, std::numeric_limits<T>::epsilon(), last_steps, target_, t, open);
     open += open32.template cast<T>();
     for (int i = 0; i < count_; ++i) {
       const double one =
@@ -353,7 +354,7 @@ template <class T, class TargetOf> class Aside {
     count_ = 0;
   }
 
-  static constexpr int size = 64, most_steps = 2;
+  static constexpr int size = 64;
   T w_, outer_;
   const TargetOf& target_;
   T* out_;
@@ -412,7 +413,7 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
     descend(v32, z32, weight, enough, steps, target, t32, open32);
     if constexpr (wide) {
       Block<T, size> t = t32.template cast<T>(), open = (1 - left).template cast<T>();
-      descend(goal, start, w, std::numeric_limits<T>::epsilon(), 2, target, t, open);
+      descend(goal, start, w, std::numeric_limits<T>::epsilon(), last_steps, target, t, open);
       left += open.template cast<float>();
       write(t);
     } else {
