@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import amcore
 from amcore import activations, losses, regularizers
 from amcore.reference.operator import load, stems
+from strategies import targets
 
 BACKENDS = ["native", "reference"]
 DTYPES = [np.float64, np.float32]
@@ -111,6 +112,46 @@ def test_special_cases_of_regularizers(special, plain, backend, dtype, seed, log
         np.testing.assert_allclose(*distances, **close)
     tau = 10.0**log_tau
     np.testing.assert_allclose(p.prox(g, tau), q.prox(g, tau), **close)
+
+
+OPERATORS = [
+    found if isinstance(found, amcore._operator.Operator) else found()
+    for module, family in (
+        (activations, "activation"),
+        (losses, "loss"),
+        (regularizers, "regularizer"),
+    )
+    for found in (getattr(module, stem) for stem in stems(family))
+]
+
+
+@pytest.mark.parametrize("weight", [0.02, 0.4, 8.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operator", OPERATORS, ids=repr)
+def test_prox_of_nan_is_nan(operator, backend, dtype, weight):
+    """A NaN is not lost, and a separable operator keeps it to its entry."""
+    rng, shape = np.random.default_rng(0), (30, 9)
+    x = (2 * rng.standard_normal(shape)).astype(dtype)
+    others = {
+        "activation": lambda: [2 * rng.standard_normal(shape)],
+        "loss": lambda: [targets(operator.reference, rng, *shape)],
+        "regularizer": list,
+    }[operator.family]()
+    others = [a.astype(dtype) for a in others]
+    prox = side(operator, backend).prox
+    expected = prox(x, *others, weight)
+    places = [(0, 0), (17, 4), (29, 8)]
+    for array in [x, *others] if operator.family == "activation" else [x]:
+        before = [array[place] for place in places]
+        for place in places:
+            array[place] = np.nan
+        found = prox(x, *others, weight)
+        for place, value in zip(places, before, strict=True):
+            assert np.isnan(found[place])
+            array[place], found[place] = value, expected[place]
+        if "separable" in operator.traits:
+            np.testing.assert_array_equal(found, expected)
 
 
 def _pytest(close):

@@ -37,6 +37,7 @@ struct PolynomialActivation {
   template <class T> T difference(T a, T b) const { return static_cast<T>(change(a, b)); }
 
   template <class T> T prox(T v_, T z_, T w_) const {
+    if (std::isnan(v_)) return v_;
     const double v = v_, z = z_, w = w_;
     const auto slope = [&](double u) {
       const auto [sigma, first] = at(u);

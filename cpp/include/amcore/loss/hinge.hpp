@@ -28,7 +28,7 @@ struct HingeLoss {
   }
   template <class T> T prox(T q, T y, T tau) const {
     const T m = y * q;
-    return y * (m >= 1 ? m : m <= 1 - tau ? m + tau : T(1));
+    return y * (m >= 1 ? m : m > 1 - tau ? T(1) : m + tau);
   }
 };
 

@@ -16,7 +16,7 @@ struct L0Regularizer {
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T prox(T x, T tau) const {
     const double gain = square(x) - 2 * lam * tau;
-    return gain > 0 || (gain == 0 && x < 0) ? x : T(0);
+    return gain < 0 || (gain == 0 && x > 0) ? T(0) : x;
   }
   template <class T> double squared_distance(T x, T g) const { return x != 0 ? square(g) : 0; }
 

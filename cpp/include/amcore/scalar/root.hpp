@@ -12,14 +12,14 @@ struct Slope {
 };
 
 // A root of f, given as a Slope, with f(low) ≤ 0 ≤ f(high): Newton from `low`, bisecting where a
-// step leaves the bracket or the last one did not halve f.
+// step leaves the bracket or the last one did not halve f. NaN where f(low) is.
 template <class F> double root(F&& f, double low, double high) {
   constexpr int most_steps = 300;
   double t = low, previous = std::numeric_limits<double>::infinity();
   for (int k = 0; k < most_steps; ++k) {
     const auto [value, derivative] = f(t);
     (value <= 0 ? low : high) = t;
-    if (value == 0 || low == high) return t;
+    if (value == 0 || low == high) return std::isnan(value) ? value : t;
     const double newton = t - value / derivative;
     // A root at an end of the bracket may be overshot by so much.
     const double rounding = 2 * std::numeric_limits<double>::epsilon() * std::abs(t);

@@ -116,7 +116,7 @@ class PolynomialActivation(Activation):
             better = _is_better(best, r, u, s, z, weight)
             best = np.where(bracket & (~found | better), u, best)
             found |= bracket
-        return best.astype(dtype).reshape(shape)
+        return np.where(np.isnan(v), v, best).astype(dtype).reshape(shape)
 
     def _residual(self, u: Array, v: Array, z: Array, weight: float) -> Array:
         """Return v − σ(u) at a root u of h', where it equals w(u − z)/σ'(u).

@@ -62,7 +62,7 @@ class SoftplusActivation(Activation):
         r = v - self.value(z)
         with np.errstate(divide="ignore", invalid="ignore"):
             reach = np.where(v > 0, v + np.log(-np.expm1(-np.maximum(v, 0))), -np.inf)
-        above = r <= 0  # the stationary point is left of z
+        above = ~(r > 0)  # the stationary point is left of z, or one of both is NaN
         bottom = np.minimum(z, np.maximum(z + r * self.derivative(z) / weight, reach))
         top = np.maximum(z, np.minimum(z + r / weight, reach))
         low, high = np.where(above, bottom, z), np.where(above, z, top)

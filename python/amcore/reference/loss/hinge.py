@@ -42,7 +42,7 @@ class HingeLoss(Loss):
     def prox(self, q: Array, y: Array, tau: float) -> Array:
         """Move by τ towards the margin, not beyond it."""
         m = y * q
-        return y * np.where(m >= 1, m, np.where(m <= 1 - tau, m + tau, 1))
+        return y * np.where(m >= 1, m, np.where(m > 1 - tau, 1, m + tau))
 
     def subgradient_distance(self, v: Array, y: Array, g: Array, scale: float = 1.0) -> float:
         """dist(0, g − scale·y·[0, 1]) at y v = 1, where the subdifferential is an interval."""
