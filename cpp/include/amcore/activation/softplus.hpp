@@ -25,20 +25,15 @@ struct SoftplusActivation {
   explicit SoftplusActivation(const ParameterValues&) {}
 
   template <class T> void value(Index n, const T* u, T* out) const {
-    scalar::for_each_block(n, [&](Index first, int count) {
-      const scalar::Block<T> t = scalar::block_of(u + first, count);
-      scalar::Block<T> e, l;
-      log_1_plus_decay(t, e, l);
-      l += t.max(T(0));
-      scalar::write_block(l, count, out + first);
-    });
+    scalar::map_blocks(n, u, out, [](T t) { return Parts<T>(t).value; });
   }
   template <class T> void derivative(Index n, const T* u, Side, T* out) const {
-    scalar::for_each_block(n, [&](Index first, int count) {
-      const scalar::Block<T> t = scalar::block_of(u + first, count);
-      scalar::Block<T> e = (-t.abs()).exp();
-      for (int i = 0; i < scalar::block_size; ++i) e[i] = (t[i] < 0 ? e[i] : T(1)) / (1 + e[i]);
-      scalar::write_block(e, count, out + first);
+    scalar::map_blocks(n, u, out, [](T t) { return scalar::Gaps<T>(t / 2).x / 2; });
+  }
+  template <class T> void value_and_derivative(Index n, const T* u, T* value, T* slope) const {
+    scalar::map_blocks_to_pairs(n, u, value, slope, [](T t) {
+      const Parts<T> parts(t);
+      return std::pair(parts.value, parts.s);
     });
   }
   // σ(a) − σ(b) = log(1 + σ'(b)(e^{a−b} − 1)), or from afar the difference of its parts.
@@ -52,66 +47,121 @@ struct SoftplusActivation {
         x[i] = (start.x * step.difference) / (start.sum * step.y);
       }
       log_1_plus(x, result);
-      if (((to - from).abs() >= 1).any()) {
-        scalar::Block<T> e, l, l_from;
-        log_1_plus_decay(to, e, l);
-        log_1_plus_decay(from, e, l_from);
-        result =
-            ((to - from).abs() < 1).select(result, (to.max(T(0)) - from.max(T(0))) + (l - l_from));
-      }
+      if (((to - from).abs() >= 1).any())
+        for (int i = 0; i < scalar::block_size; ++i) {
+          const T t = to[i], f = from[i], ramps = std::max(t, T(0)) - std::max(f, T(0));
+          const T far = ramps + (Parts<T>(t).rest - Parts<T>(f).rest);
+          result[i] = std::abs(t - f) < 1 ? result[i] : far;
+        }
       scalar::write_block(result, count, out + first);
     });
   }
   template <class T> T inverse(T v) const { return v + std::log(-std::expm1(-v)); }
-  // Newton from z settles nearly all entries where h is convex between z and the minimiser: as
-  // φ' ≤ v²/(8 + 3.4v) for v > 0 (checked on a dense grid), and φ' ≤ 0 right of log v ≤ v − 1. The
-  // others are solved one at a time. The third derivative of h is at most |v − σ|/10 + 0.45, and σ
-  // grows by |s| at most in a Newton step s, which leaves |h'| ≤ (0.05(|v − σ| + |s|) + 0.23)s²:
-  // where that is within rounding, it is the last.
+  // h has one minimum where it is convex: where v ≤ 0, or φ' ≤ v²/(8 + 3.4v) ≤ w (checked on a dense
+  // grid); and where z ≥ −1.9: with two, h'(p) > 0 where φ'(p) = w for a p > z, so that
+  // z < p − φ/φ' < p − 1/(1 − s) = p − 1 − e^p ≤ −2. There float32 steps lead near it, and steps in T
+  // to it. What else there is, or is not settled so, is solved one entry at a time.
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
-    constexpr T eps = std::numeric_limits<T>::epsilon();
-    constexpr int most_steps = 8;
+    constexpr bool wide = sizeof(T) > sizeof(float);
+    constexpr float roughly = (wide ? 64 : 1) * std::numeric_limits<float>::epsilon();
+    constexpr int most_steps = 5;
+    const auto weight = static_cast<float>(w);
     scalar::for_each_block(n, [&](Index first, int count) {
       const scalar::Block<T> goal = scalar::block_of(v + first, count),
                              start = scalar::block_of(z + first, count);
-      scalar::Block<T> t = start, e, l, step, unsettled;
-      unsettled.setOnes();
-      for (int k = 0; k < most_steps; ++k) {
-        log_1_plus_decay(t, e, l);
-        for (int i = 0; i < scalar::block_size; ++i) {
-          const T reciprocal = 1 / (1 + e[i]), s = (t[i] < 0 ? e[i] : T(1)) * reciprocal;
-          const T sigma = std::max(t[i], T(0)) + l[i], r = goal[i] - sigma;
-          const T slope = w * (t[i] - start[i]) - r * s;
-          const T rounding =
-              eps * (w * (std::abs(t[i]) + std::abs(start[i])) + s * (std::abs(goal[i]) + sigma));
-          const T newton = slope / (w + s * s - r * e[i] * reciprocal * reciprocal);
-          const T left = (T(0.05) * (std::abs(r) + std::abs(newton)) + T(0.23)) * newton * newton;
-          const bool exact = std::abs(slope) <= 2 * rounding;
-          step[i] = exact ? T(0) : unsettled[i] * newton;
-          unsettled[i] = exact || left <= rounding ? T(0) : unsettled[i];
-        }
-        t -= step;
-        if ((unsettled == 0).all()) break;
-      }
+      const scalar::Block<float>&v32 = goal.template cast<float>(),
+            &z32 = start.template cast<float>();  // no copies of float32
+      scalar::Block<float> t32, open32, alone;
       for (int i = 0; i < scalar::block_size; ++i) {
-        const T g = goal[i];
-        const bool convex = (g <= 0) | (w * (8 + T(3.4) * g) > g * g) | (start[i] >= g - 1);
-        unsettled[i] = convex ? unsettled[i] : T(1);
+        t32[i] = rough_step(z32[i], v32[i], z32[i], weight);
+        const float g = v32[i];
+        const bool one = (g <= 0) | (weight * (8 + 3.4f * g) > g * g) | (z32[i] >= -1.9f);
+        open32[i] = one ? 1.0f : 0.0f;
+        alone[i] = 1 - open32[i];
       }
-      scalar::write_block(t, count, out + first);
-      if ((unsettled == 0).all()) return;
+      descend(v32, z32, weight, roughly, most_steps, t32, open32);
+      if constexpr (wide) {
+        scalar::Block<T> t = t32.template cast<T>(), open = (1 - alone).template cast<T>();
+        descend(goal, start, w, std::numeric_limits<T>::epsilon(), most_steps, t, open);
+        alone += open.template cast<float>();
+        scalar::write_block(t, count, out + first);
+      } else {
+        alone += open32;
+        scalar::write_block(t32, count, out + first);
+      }
+      if (!scalar::any(alone)) return;
       for (int i = 0; i < count; ++i)
-        if (unsettled[i] != 0) out[first + i] = static_cast<T>(Prox{goal[i], start[i], w}.solve());
+        if (alone[i] != 0) out[first + i] = static_cast<T>(Prox{goal[i], start[i], w}.solve());
     });
   }
 
  private:
-  // e ← e^{−|t|}, l ← log(1 + e), the rounding of 1 + e made good for.
-  template <class T> static void log_1_plus_decay(const scalar::Block<T>& t, scalar::Block<T>& e,
-                                                  scalar::Block<T>& l) {
-    e = (-t.abs()).exp();
-    log_1_plus(e, l);
+  // With e^t = x/y: σ = max(t, 0) + rest, rest = log(1 + e^{−|t|}), s = σ' and 1 − s. The logarithm
+  // is 2 artanh a, 0 ≤ a ≤ 1/3, by polynomials of least relative error, 4e-9 and 1e-18.
+  template <class T> struct Parts {
+    T value, rest, s, complement;
+    [[gnu::always_inline]] explicit Parts(T t) {
+      const scalar::Ratio<T> e(t / 2);
+      const T reciprocal = 1 / e.sum, a = e.small / (e.sum + e.large), q = a * a;
+      s = e.x * reciprocal;
+      complement = e.y * reciprocal;
+      T series;
+      if constexpr (sizeof(T) == 4) {
+        series = T(2.000000008) +
+                 q * (T(0.6666631468) +
+                      q * (T(0.4002491036) + q * (T(0.2796060139) + q * T(0.2817834208))));
+      } else {
+        const T high = T(0.153866354676059979) +
+                       q * (T(0.133001023400152563) +
+                            q * (T(0.121122503186533471) +
+                                 q * (T(0.0831567846462951119) + q * T(0.170600733202390565))));
+        const T middle = T(0.285714285449247989) +
+                         q * (T(0.222222241117926355) + q * (T(0.181817397870725961) + q * high));
+        series = 2 + q * (T(0.666666666666661342) + q * (T(0.400000000001903283) + q * middle));
+      }
+      rest = a * series;
+      value = std::max(t, T(0)) + rest;
+    }
+  };
+
+  // A Newton step with σ = (t + √(t² + (2 log 2)²))/2.
+  [[gnu::always_inline]] static float rough_step(float t, float v, float z, float w) {
+    constexpr float square = 1.92f;
+    const float root = std::sqrt(t * t + square), reciprocal = 1 / root;
+    const float s = (1 + t * reciprocal) / 2, r = v - (t + root) / 2;
+    const float bend = square / 2 * (reciprocal * reciprocal * reciprocal);
+    return t - (w * (t - z) - r * s) / std::max(w + s * s - r * bend, (w + s * s) / 2);
   }
+
+  // Halley steps as in scalar::descend. |h''''| ≤ 0.26 + 0.125|v − σ|, and σ grows by |H| at most.
+  template <class T> static void descend(const scalar::Block<T>& goal, const scalar::Block<T>& z,
+                                         T w, T tolerance, int most_steps, scalar::Block<T>& t,
+                                         scalar::Block<T>& open) {
+    scalar::Block<T> sigma, s, complement;
+    for (int k = 0; k < most_steps && scalar::any(open); ++k) {
+      for (int i = 0; i < scalar::block_size; ++i) {
+        const Parts<T> parts(t[i]);
+        sigma[i] = parts.value;
+        s[i] = parts.s;
+        complement[i] = parts.complement;
+      }
+      for (int i = 0; i < scalar::block_size; ++i) {
+        const T r = goal[i] - sigma[i], c = s[i] * complement[i], push = r * s[i];
+        const T A = w * (t[i] - z[i]) - push, B = w + s[i] * s[i] - r * c;
+        const T bend = A * (c * (3 * s[i] - r * (complement[i] - s[i])) / 2), square = B * B;
+        const T reciprocal = 1 / std::max(square - bend, square / 2);
+        const T J = bend * reciprocal, H = A * B * reciprocal;
+        const T fourth = T(0.044) + T(0.021) * (std::abs(r) + std::abs(H));
+        const T left = J * J * std::abs(A) + fourth * std::abs(H * H * H);
+        const T terms =
+            w * (std::abs(t[i]) + std::abs(z[i])) + s[i] * (std::abs(goal[i]) + sigma[i]);
+        t[i] = open[i] != 0 ? t[i] - H : t[i];
+        open[i] = left - tolerance * terms <= 0 ? T(0) : open[i];
+      }
+    }
+  }
+
+  // l ← log(1 + e), the rounding of 1 + e made good for.
   template <class T> static void log_1_plus(const scalar::Block<T>& e, scalar::Block<T>& l) {
     const scalar::Block<T> x = e + 1;
     l = x.log() - ((x - 1) - e) / x;

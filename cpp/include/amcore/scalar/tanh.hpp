@@ -28,7 +28,7 @@ template <class T> using Bits = std::conditional_t<sizeof(T) == 4, std::int32_t,
 // larger is even + odd and the smaller 2^{−k}(even − odd), where (even + odd)/(even − odd) is the
 // diagonal Padé approximant of e^f, of order 3 in float32 and 6 in float64.
 template <class T> struct Ratio {
-  T x, y, sum, difference;
+  T x, y, small, large, sum, difference;
   [[gnu::always_inline]] explicit Ratio(T t) {
     using Limits = std::numeric_limits<T>;
     constexpr int fraction = Limits::digits - 1, bias = Limits::max_exponent - 1;
@@ -48,7 +48,8 @@ template <class T> struct Ratio {
     // The lowest bits of `rounded` are those of k.
     const T power = std::bit_cast<T>((Bits<T>(bias) << fraction) -
                                      (std::bit_cast<Bits<T>>(rounded) << fraction));
-    const T large = even + odd, small = power * (even - odd);
+    large = even + odd;
+    small = power * (even - odd);
     const T excess = (1 - power) * even + (1 + power) * odd;
     const bool left = t < 0;
     x = left ? small : large;
@@ -94,6 +95,13 @@ template <class T, int size> void write_block(const Block<T, size>& block, int c
     std::copy_n(block.data(), size, out);
   else
     std::copy_n(block.data(), count, out);
+}
+
+// Whether an entry is not 0; of their bits, as that vectorises.
+template <class T, int size> bool any(const Block<T, size>& a) {
+  Bits<T> bits = 0;
+  for (int i = 0; i < size; ++i) bits |= std::bit_cast<Bits<T>>(a[i]);
+  return bits != 0;
 }
 
 // out ← f(u), entry by entry

@@ -155,13 +155,6 @@ template <class T> class OneMinimum {
   Cubic lack_, middle_, half_;
 };
 
-// Whether an entry is not 0; of their bits, as that vectorises.
-template <class T, int size> bool any(const Block<T, size>& a) {
-  Bits<T> bits = 0;
-  for (int i = 0; i < size; ++i) bits |= std::bit_cast<Bits<T>>(a[i]);
-  return bits != 0;
-}
-
 // body(i) for every entry that is not 0.
 template <class T, int size, class Body>
 void for_each_nonzero(const Block<T, size>& a, Body&& body) {
