@@ -223,7 +223,7 @@ def test_prox_where_two_minima_begin(stem, backend, dtype):
 
 
 def where_tanh_has_two_minima(v, weight):
-    """The least and largest z at which h has two minima, for v ≥ 0 (φ, g: cpp tanh_prox.hpp)."""
+    """The least and largest z at which h has two minima, for v > −1 (φ, g: cpp tanh_prox.hpp)."""
     delta = 1 + v
     # h'' = 0: φ' = g(x) = w, with x = 1 + tanh t
     roots = np.roots([-3, 10 + 2 * delta, -8 - 6 * delta, 4 * delta, -weight])
@@ -239,13 +239,16 @@ def where_tanh_has_two_minima(v, weight):
 def test_native_tanh_prox_finds_every_second_minimum(dtype):
     """All over the region of two minima, and just beside its edges, where one of them vanishes."""
     inside = np.array([-0.05, -1e-3, 1e-3, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.999, 1.001])
-    sign = np.resize([1, -1], inside.size)
-    for weight in (0.1, 0.334, 0.3351, 0.36, 0.4, 0.5, 0.65, 0.85, 1.1, 1.5, 5.0, 40.0):
+    before = np.array([0.01, 0.05, 0.2, 0.5])  # z of the edge that few pass, for small weights
+    sign = np.resize([1, -1], inside.size + before.size)
+    small, large = (1e-9, 1e-6, 1e-3, 0.02, 0.1, 0.2, 0.334), (0.36, 0.4, 0.5, 0.65, 0.85, 1.1)
+    for weight in (*small, 0.3351, *large, 1.5, 5.0, 40.0):
         found = []
-        for v in np.concatenate([np.linspace(0, 3, 16), [5, 12, 100, 2e3]]):
+        for v in np.concatenate([np.linspace(-0.9, 3, 25), [5, 12, 100, 2e3]]):
             edges = where_tanh_has_two_minima(v, weight)
             if edges is not None:
-                z = edges[0] + inside * (edges[1] - edges[0])
+                length = edges[1] - edges[0]
+                z = np.append(edges[0] + inside * length, edges[1] - np.minimum(before, length / 2))
                 found.append((sign * v, sign * z))
         v, z = np.concatenate(found, axis=1).astype(dtype)
         u = prox("tanh", "native", v, z, weight)

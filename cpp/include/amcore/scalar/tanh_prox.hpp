@@ -116,42 +116,63 @@ class TanhProx {
   double w_, z_;
 };
 
-// Excludes a second minimum, for nearly all entries that have none; the others pay for it only in
-// time.
+// Excludes a second minimum, for most entries that have none; the others pay for it only in time.
 //
-// Let δ = 1 + |v| and w ≥ 0.335. Mirrored to v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁) (see
-// TanhProx), which puts wz between wp₂ − φ(p₂) and wp₁ − φ(p₁) and w below
-// max g ≤ 0.77(δ − 1) + 0.3951/(1 + δ) + 0.5492/(1 + δ)². (Where tanh z > v ≥ 0, w ≥ 0.335 makes h
-// convex.) Times (1 + δ)², this bound less w is a cubic in |v|, and cubics are fitted to middle and
-// half length of the interval, so that they cover it with a margin of 9e-4 max g to spare (checked
-// on a dense grid).
-template <class T> class OneMinimum {
+// Two minima need h'(p₁) > 0 (see TanhProx), which puts z below p₁ − φ(p₁)/w, and w < max g. Mirrored
+// to z ≤ 0, with δ = 1 + v: max g ≤ δ²/2, and p₁ − φ(p₁)/w ≤ −½ log(8δ/w) − 0.354 (checked for
+// 1e-3 ≤ δ ≤ 1e6); log δ ≥ (δ − 1)/δ.
+class OneMinimum {
  public:
+  static constexpr double least_weight = 1e-8;  // far from the rounding of δ
   explicit OneMinimum(double w)
-      : w_(static_cast<T>(w)),
+      : least_delta_(static_cast<float>(1.4 * std::sqrt(w))),
+        nearest_(static_cast<float>(std::log(8 / w) / 2 + 0.33)) {}
+  [[gnu::always_inline]] bool operator()(const Target<float>& to, float z) const {
+    const float delta = z < 0 ? to.plus : -to.minus;
+    return (delta < least_delta_) | ((std::abs(z) - nearest_) * delta < (delta - 1) / 2);
+  }
+
+ private:
+  float least_delta_, nearest_;
+};
+
+// The same for nearly all entries that have none, where w ≥ 0.335, which makes h convex where
+// tanh z > v ≥ 0.
+//
+// Let δ = 1 + |v|. Mirrored to v ≥ 0, two minima need h'(p₂) < 0 < h'(p₁), which puts wz between
+// wp₂ − φ(p₂) and wp₁ − φ(p₁) and w below max g ≤ 0.77(δ − 1) + 0.3951/(1 + δ) + 0.5492/(1 + δ)².
+// Times (1 + δ)², this bound less w is a cubic in |v|, and cubics are fitted to middle and half
+// length of the interval, so that they cover it with a margin of 9e-4 max g to spare (checked on a
+// dense grid).
+class TightOneMinimum {
+ public:
+  static constexpr double least_weight = 0.335;
+  explicit TightOneMinimum(double w)
+      : w_(static_cast<float>(w)),
         lack_{1.3394 - 4 * w, 3.4751 - 4 * w, 3.08 - w, 0.77},
         middle_{-0.9537 + w * (1.1548 * w - 5.4355), -2.3626 + w * (0.3886 * w - 4.5518),
                 -2.1883 - 1.1644 * w, -0.5016},
-        half_{w < 0.335 ? std::numeric_limits<double>::infinity()
-                        : 0.6048 + w * (3.4788 * w - 2.8863),
-              1.8469 + w * (0.7166 * w - 5.0801), 1.9985 - 1.1957 * w, 0.5024} {}
-  [[gnu::always_inline]] bool operator()(T v, T z) const {
-    const T size = std::abs(v), pull = v < 0 ? -w_ * z : w_ * z, more = 2 + size;
-    const T off = std::abs(pull * (more * more) - middle_(size));
+        half_{0.6048 + w * (3.4788 * w - 2.8863), 1.8469 + w * (0.7166 * w - 5.0801),
+              1.9985 - 1.1957 * w, 0.5024} {}
+  [[gnu::always_inline]] bool operator()(const Target<float>& to, float z) const {
+    const float size = std::abs(to.v), pull = to.v < 0 ? -w_ * z : w_ * z, more = 2 + size;
+    const float off = std::abs(pull * (more * more) - middle_(size));
     return (lack_(size) <= 0) | (off > half_(size));
   }
 
  private:
   struct Cubic {
-    T a0, a1, a2, a3;
+    float a0, a1, a2, a3;
     Cubic(double a, double b, double c, double d)
-        : a0(static_cast<T>(a)),
-          a1(static_cast<T>(b)),
-          a2(static_cast<T>(c)),
-          a3(static_cast<T>(d)) {}
-    [[gnu::always_inline]] T operator()(T x) const { return a0 + x * (a1 + x * (a2 + x * a3)); }
+        : a0(static_cast<float>(a)),
+          a1(static_cast<float>(b)),
+          a2(static_cast<float>(c)),
+          a3(static_cast<float>(d)) {}
+    [[gnu::always_inline]] float operator()(float x) const {
+      return a0 + x * (a1 + x * (a2 + x * a3));
+    }
   };
-  T w_;
+  float w_;
   Cubic lack_, middle_, half_;
 };
 
@@ -425,7 +446,8 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
   const auto weight = static_cast<float>(w);
   // As suits most entries; what is left by the others costs less aside.
   const int newton_steps = w < 1.5 ? 2 : w < 3.5 ? 1 : 0;
-  const OneMinimum<float> one_minimum(w);
+  const OneMinimum one_minimum(w);
+  const TightOneMinimum tight(w);
   const RoughSteps rough(weight);
   Aside aside(w, outer, target, out);
   for_each_block<size>(n, [&](Index first, int count) {
@@ -440,10 +462,17 @@ template <class T, class TargetOf> void tanh_prox(Index n, const T* v, const T* 
     for (int k = 0; k < newton_steps; ++k)
       for (int i = 0; i < size; ++i) t32[i] = rough.newton(t32[i], target(v32[i]).v, z32[i]);
     for (int i = 0; i < size; ++i) t32[i] = rough.halley(t32[i], target(v32[i]).v, z32[i]);
-    for (int i = 0; i < size; ++i) {
-      open32[i] = one_minimum(target(v32[i]).v, z32[i]) ? 1.0f : 0.0f;
-      left[i] = 1 - open32[i];
-    }
+    const auto open_where = [&](const auto& has_one_minimum) {
+      for (int i = 0; i < size; ++i)
+        open32[i] = has_one_minimum(target(v32[i]), z32[i]) ? 1.0f : 0.0f;
+    };
+    if (w >= TightOneMinimum::least_weight)
+      open_where(tight);
+    else if (w >= OneMinimum::least_weight)
+      open_where(one_minimum);
+    else
+      open32.setZero();
+    left = 1 - open32;
     descend(v32, z32, weight, enough, 1, target, t32, open32);
     if constexpr (wide) {
       Block<T, size> t = t32.template cast<T>(), open = (1 - left).template cast<T>();
