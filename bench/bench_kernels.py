@@ -161,8 +161,25 @@ def medians(runs: dict[str, Callable[[], Any]], rounds: int, least: float) -> di
     return {name: median(values) for name, values in times.items()}
 
 
+def over_relu(every: Sequence[Kernel], rounds: int, least: float) -> dict[str, float]:
+    """Time of every activation's prox over that of relu's at its weight, before and after it."""
+    timers = {one.name: Timer(one.run, least) for one in every if ".prox(" in one.name}
+    ratios: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            relu = timers["relu" + name[name.index(".prox(") :]]
+            before, own, after = relu.seconds(), timer.seconds(), relu.seconds()
+            ratios[name].append(2 * own / (before + after))
+    return {name: median(values) for name, values in ratios.items()}
+
+
 def time_kernels(
-    dtype: str, size: int, rounds: int, against_numpy: bool = False, **which: Any
+    dtype: str,
+    size: int,
+    rounds: int,
+    against_numpy: bool = False,
+    against_relu: bool = False,
+    **which: Any,
 ) -> dict[str, dict[str, float]]:
     """By kernel: ns an entry and GB/s, and NumPy's ns and how far apart the results are."""
     every = list(kernels(dtype, size, **which))
@@ -186,6 +203,9 @@ def time_kernels(
                 "numpy_ns_per_entry": 1e9 * plain / one.out.size,
                 "numpy/amcore": plain / own,
             }
+    if against_relu:
+        for name, ratio in over_relu(every, rounds, 0.005).items():
+            found[name]["over_relu"] = ratio
     return found
 
 
@@ -195,8 +215,8 @@ def measure_kernels(given: Any, peak: Peak) -> dict[str, Any]:
         bandwidth = peak.bandwidth(1)
         sizes = {"large": given.large, "cached": given.cached, "with_numpy": given.with_numpy}
         asked: dict[str, dict[str, Any]] = {
-            "large": {"weights": [1]},
-            "cached": {},
+            "large": {"weights": [1], "against_relu": True},
+            "cached": {"against_relu": True},
             "with_numpy": {"against_numpy": True},
         }
         common = {"part": "kernels", "dtype": dtype, "rounds": given.rounds}
@@ -240,11 +260,8 @@ def measure_kernels(given: Any, peak: Peak) -> dict[str, Any]:
 
 
 def prox_ratios(found: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    def ns(name: str, weight: float) -> float:
-        return found[f"{name}.prox({weight:g})"]["ns_per_entry"]
-
     return {
-        name: {f"{weight:g}": ns(name, weight) / ns("relu", weight) for weight in WEIGHTS}
+        name: {f"{w:g}": found[f"{name}.prox({w:g})"]["over_relu"] for w in WEIGHTS}
         for name in stems("activation")
     }
 

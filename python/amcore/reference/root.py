@@ -22,8 +22,9 @@ def root(f: Callable[[Array], tuple[Array, Array]], low: Array, high: Array) -> 
         shrinks = 2 * np.abs(value) <= previous
         trusted = settled | (shrinks & (low - rounding <= newton) & (newton <= high + rounding))
         following = np.where(trusted, np.clip(newton, low, high), (low + high) / 2)
+        neighbours = ~trusted & ((following == low) | (following == high))
         t, previous = np.where(moving, following, t), np.abs(value)
-        moving &= ~(settled | (low == high) | (value == 0))
+        moving &= ~(settled | neighbours | (low == high) | (value == 0))
         if not moving.any():
             break
     return t

@@ -27,7 +27,7 @@ template <class F> double root(F&& f, double low, double high) {
     const bool trusted = settled || (2 * std::abs(value) <= previous && newton >= low - rounding &&
                                      newton <= high + rounding);
     t = trusted ? std::clamp(newton, low, high) : low + (high - low) / 2;
-    if (settled) return t;
+    if (settled || (!trusted && (t == low || t == high))) return t;  // none is between these
     previous = std::abs(value);
   }
   return t;
