@@ -57,10 +57,10 @@ struct SoftplusActivation {
     });
   }
   template <class T> T inverse(T v) const { return v + std::log(-std::expm1(-v)); }
-  // h has one minimum where it is convex: where v ≤ 0, or φ' ≤ v²/(8 + 3.4v) ≤ w (checked on a dense
-  // grid); and where z ≥ −1.9: with two, h'(p) > 0 where φ'(p) = w for a p > z, so that
-  // z < p − φ/φ' < p − 1/(1 − s) = p − 1 − e^p ≤ −2. There float32 steps lead near it, and steps in T
-  // to it. What else there is, or is not settled so, is solved one entry at a time.
+  // h has one minimum where it is convex: where v ≤ 0, or φ' ≤ v²/(8 + 3.4v) ≤ w (checked on a
+  // dense grid); and where z ≥ −1.9: with two, h'(p) > 0 where φ'(p) = w for a p > z, so that
+  // z < p − φ/φ' < p − 1/(1 − s) = p − 1 − e^p ≤ −2. There float32 steps lead near it, and steps
+  // in T to it. What else there is, or is not settled so, is solved one entry at a time.
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     constexpr bool wide = sizeof(T) > sizeof(float);
     constexpr float roughly = (wide ? 64 : 1) * std::numeric_limits<float>::epsilon();

@@ -118,9 +118,9 @@ class TanhProx {
 
 // Excludes a second minimum, for most entries that have none; the others pay for it only in time.
 //
-// Two minima need h'(p₁) > 0 (see TanhProx), which puts z below p₁ − φ(p₁)/w, and w < max g. Mirrored
-// to z ≤ 0, with δ = 1 + v: max g ≤ δ²/2, and p₁ − φ(p₁)/w ≤ −½ log(8δ/w) − 0.354 (checked for
-// 1e-3 ≤ δ ≤ 1e6); log δ ≥ (δ − 1)/δ.
+// Two minima need h'(p₁) > 0 (see TanhProx), which puts z below p₁ − φ(p₁)/w, and w < max g.
+// Mirrored to z ≤ 0, with δ = 1 + v: max g ≤ δ²/2, and p₁ − φ(p₁)/w ≤ −½ log(8δ/w) − 0.354
+// (checked for 1e-3 ≤ δ ≤ 1e6); log δ ≥ (δ − 1)/δ.
 class OneMinimum {
  public:
   static constexpr double least_weight = 1e-8;  // far from the rounding of δ
