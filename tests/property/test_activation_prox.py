@@ -259,13 +259,14 @@ def test_native_tanh_prox_finds_every_second_minimum(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_softplus_prox_where_two_minima_begin(backend, dtype):
-    """v about where h stops being convex, z about where φ' is largest and about the rightmost."""
+    """v about where h stops being convex, z where φ' is largest, about v − 1, and the rightmost."""
     for weight in (0.01, 0.1, 0.35, 0.5, 1.0, 3.0, 20.0, 300.0):
         edge = 1.7 * weight + np.sqrt((1.7 * weight) ** 2 + 8 * weight)
         v = edge * np.linspace(0.9, 1.7, 9)[:, None]
         steepest = -1.2 - 0.23 * (v - 0.26) / weight
         rightmost = np.broadcast_to(np.linspace(-2.8, -1.7, 23), (len(v), 23))
-        z = np.hstack([steepest + np.linspace(-3, 3, 41), rightmost])
+        below_v = v - 1 + np.array([-0.5, -1e-3, 1e-3])
+        z = np.hstack([steepest + np.linspace(-3, 3, 41), below_v, rightmost])
         v, z = (a.ravel().astype(dtype) for a in np.broadcast_arrays(v, z))
         u = prox("softplus", backend, v, z, weight)
         check_is_global_minimiser("softplus", u, v, z, weight, dtype)

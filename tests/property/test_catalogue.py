@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import amcore
 from amcore import activations, losses, regularizers
-from amcore.reference.operator import load, stems
-from strategies import targets
+from amcore.reference.operator import stems
+from strategies import KINDS, names, operator, targets
 
 BACKENDS = ["native", "reference"]
 DTYPES = [np.float64, np.float32]
@@ -28,16 +28,12 @@ def side(public, backend):
     return public if backend == "native" else public.reference
 
 
-def with_defaults(module, family, trait):
+OPERATORS = [operator(family, stem) for family in KINDS for stem in names(family)]
+
+
+def with_defaults(family, trait):
     """Operators of a family that have a trait, with their default parameters."""
-    found = []
-    for stem in stems(family):
-        if trait in load(family, stem).traits:
-            operator = getattr(module, stem)
-            found.append(
-                operator if isinstance(operator, amcore._operator.Operator) else operator()
-            )
-    return found
+    return [found for found in OPERATORS if found.family == family and trait in found.traits]
 
 
 SAME_ACTIVATIONS = [
@@ -114,17 +110,6 @@ def test_special_cases_of_regularizers(special, plain, backend, dtype, seed, log
     np.testing.assert_allclose(p.prox(g, tau), q.prox(g, tau), **close)
 
 
-OPERATORS = [
-    found if isinstance(found, amcore._operator.Operator) else found()
-    for module, family in (
-        (activations, "activation"),
-        (losses, "loss"),
-        (regularizers, "regularizer"),
-    )
-    for found in (getattr(module, stem) for stem in stems(family))
-]
-
-
 @pytest.mark.parametrize("weight", [0.02, 0.4, 8.0])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -133,12 +118,11 @@ def test_prox_of_nan_is_nan(operator, backend, dtype, weight):
     """A NaN is not lost, and a separable operator keeps it to its entry."""
     rng, shape = np.random.default_rng(0), (30, 9)
     x = (2 * rng.standard_normal(shape)).astype(dtype)
-    others = {
-        "activation": lambda: [2 * rng.standard_normal(shape)],
-        "loss": lambda: [targets(operator.reference, rng, *shape)],
-        "regularizer": list,
-    }[operator.family]()
-    others = [a.astype(dtype) for a in others]
+    others = []  # arguments of the prox beside x
+    if operator.family == "activation":
+        others = [(2 * rng.standard_normal(shape)).astype(dtype)]
+    if operator.family == "loss":
+        others = [targets(operator.reference, rng, *shape, dtype)]
     prox = side(operator, backend).prox
     expected = prox(x, *others, weight)
     places = [(0, 0), (17, 4), (29, 8)]
@@ -219,7 +203,7 @@ def _pairs(operator, seed):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("operator", with_defaults(regularizers, "regularizer", "convex"), ids=str)
+@pytest.mark.parametrize("operator", with_defaults("regularizer", "convex"), ids=str)
 @given(seed=SEEDS, log_tau=st.floats(-3, 2))
 def test_convex_prox_is_firmly_nonexpansive(operator, backend, seed, log_tau):
     """‖p − q‖² ≤ ⟨p − q, x − y⟩, and r(q) ≥ r(p) + ⟨(x − p)/τ, q − p⟩."""
@@ -232,7 +216,7 @@ def test_convex_prox_is_firmly_nonexpansive(operator, backend, seed, log_tau):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("operator", with_defaults(losses, "loss", "convex"), ids=str)
+@pytest.mark.parametrize("operator", with_defaults("loss", "convex"), ids=str)
 @given(seed=SEEDS, log_tau=st.floats(-3, 2))
 def test_convex_loss_prox_is_firmly_nonexpansive(operator, backend, seed, log_tau):
     x, y = _pairs(operator, seed)
@@ -266,7 +250,7 @@ def scipy_minimum(function, center, reach):
 @pytest.mark.parametrize(
     "operator",
     [
-        *with_defaults(activations, "activation", "separable"),
+        *with_defaults("activation", "separable"),
         activations.polynomial([0.0, -1.0, 0.0, 0.5]),
         activations.polynomial([1.0, -2.0, 0.3, 0.0, -0.1]),
         activations.polynomial([0.0, 1.0, 0.0, -1 / 3, 0.0, 2 / 15]),
@@ -287,7 +271,7 @@ def test_activation_prox_against_scipy(operator):
                 assert objective(u) <= least + 1e-12 * (1 + least)
 
 
-@pytest.mark.parametrize("operator", with_defaults(losses, "loss", "separable"), ids=str)
+@pytest.mark.parametrize("operator", with_defaults("loss", "separable"), ids=str)
 def test_loss_prox_against_scipy(operator):
     rng = np.random.default_rng(0)
     for q in 3 * rng.standard_normal(8):

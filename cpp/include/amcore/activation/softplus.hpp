@@ -6,6 +6,7 @@
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/check.hpp"
+#include "amcore/scalar/halley.hpp"
 #include "amcore/scalar/root.hpp"
 #include "amcore/scalar/tanh.hpp"
 
@@ -46,7 +47,8 @@ struct SoftplusActivation {
         const scalar::Ratio<T> step((to[i] - from[i]) / 2), start(from[i] / 2);
         x[i] = (start.x * step.difference) / (start.sum * step.y);
       }
-      log_1_plus(x, result);
+      const scalar::Block<T> sum = x + 1;
+      result = sum.log() - ((sum - 1) - x) / sum;  // the rounding of 1 + x made good for
       if (((to - from).abs() >= 1).any())
         for (int i = 0; i < scalar::block_size; ++i) {
           const T t = to[i], f = from[i], ramps = std::max(t, T(0)) - std::max(f, T(0));
@@ -63,7 +65,7 @@ struct SoftplusActivation {
   // in T to it. What else there is, or is not settled so, is solved one entry at a time.
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     constexpr bool wide = sizeof(T) > sizeof(float);
-    constexpr float roughly = (wide ? 64 : 1) * std::numeric_limits<float>::epsilon();
+    constexpr float enough = wide ? scalar::roughly : std::numeric_limits<float>::epsilon();
     constexpr int most_steps = 5;
     const auto weight = static_cast<float>(w);
     scalar::for_each_block(n, [&](Index first, int count) {
@@ -79,7 +81,7 @@ struct SoftplusActivation {
         open32[i] = one ? 1.0f : 0.0f;
         alone[i] = 1 - open32[i];
       }
-      descend(v32, z32, weight, roughly, most_steps, t32, open32);
+      descend(v32, z32, weight, enough, most_steps, t32, open32);
       if constexpr (wide) {
         scalar::Block<T> t = t32.template cast<T>(), open = (1 - alone).template cast<T>();
         descend(goal, start, w, std::numeric_limits<T>::epsilon(), most_steps, t, open);
@@ -148,23 +150,16 @@ struct SoftplusActivation {
       for (int i = 0; i < scalar::block_size; ++i) {
         const T r = goal[i] - sigma[i], c = s[i] * complement[i], push = r * s[i];
         const T A = w * (t[i] - z[i]) - push, B = w + s[i] * s[i] - r * c;
-        const T bend = A * (c * (3 * s[i] - r * (complement[i] - s[i])) / 2), square = B * B;
-        const T reciprocal = 1 / std::max(square - bend, square / 2);
-        const T J = bend * reciprocal, H = A * B * reciprocal;
-        const T fourth = T(0.044) + T(0.021) * (std::abs(r) + std::abs(H));
-        const T left = J * J * std::abs(A) + fourth * std::abs(H * H * H);
+        const T C = c * (3 * s[i] - r * (complement[i] - s[i])) / 2;
+        const scalar::HalleyStep<T> halley(A, B, C);
+        const T H = halley.step, fourth = T(0.044) + T(0.021) * (std::abs(r) + std::abs(H));
+        const T left = halley.left + fourth * std::abs(H * H * H);
         const T terms =
             w * (std::abs(t[i]) + std::abs(z[i])) + s[i] * (std::abs(goal[i]) + sigma[i]);
         t[i] = open[i] != 0 ? t[i] - H : t[i];
         open[i] = left - tolerance * terms <= 0 ? T(0) : open[i];
       }
     }
-  }
-
-  // l ← log(1 + e), the rounding of 1 + e made good for.
-  template <class T> static void log_1_plus(const scalar::Block<T>& e, scalar::Block<T>& l) {
-    const scalar::Block<T> x = e + 1;
-    l = x.log() - ((x - 1) - e) / x;
   }
 
   static double ramp(double u) { return std::max(u, 0.0); }

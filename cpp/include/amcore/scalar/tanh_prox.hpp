@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "amcore/scalar/halley.hpp"
 #include "amcore/scalar/root.hpp"
 #include "amcore/scalar/tanh.hpp"
 #include "amcore/types.hpp"
@@ -189,10 +190,8 @@ void for_each_nonzero(const Block<T, size>& a, Body&& body) {
   }
 }
 
-// Halley steps H = h'h''/D, D = h''² − h'h'''/2, taken with D ≥ h''²/2, for the entries with
-// open ≠ 0, which becomes 0 with the last one. With J = h'h'''/(2D) a step leaves
-// |h'| ≤ J²|h'| + |h''''||H|³/6, where |h''''| ≤ 4.1|v| + 8: where that is within `tolerance` of
-// the terms of h', it is the last.
+// Halley steps H for the entries with open ≠ 0, which becomes 0 with the last one: where what it
+// leaves of |h'| (see HalleyStep, |h''''| ≤ 4.1|v| + 8) is within `tolerance` of the terms of h'.
 //
 // For one division in all, A = h' sum³, B = h'' sum⁴ and C = ½h''' sum⁵ (see Ratio). Three loops,
 // as one chain of operations would be too long for a processor to overlap with its neighbours'.
@@ -218,20 +217,17 @@ void descend(const Block<T, size>& goal, const Block<T, size>& z, T w, T toleran
       terms[i] = w * (std::abs(t[i]) + std::abs(z[i])) * cube + std::abs(push);
     }
     for (int i = 0; i < size; ++i) {
-      const T sum = x[i] + y[i], bend = A[i] * C[i], square = B[i] * B[i];
-      const T reciprocal = 1 / std::max(square - bend, square / 2);
-      const T J = bend * reciprocal, step = sum * (A[i] * B[i] * reciprocal);
+      const HalleyStep<T> halley(A[i], B[i], C[i]);
+      const T sum = x[i] + y[i], step = sum * halley.step, scaled = std::abs(sum * step);
       const T fourth = T(1.34) + T(0.69) * std::abs(target(goal[i]).v);  // ≥ |h''''|/6
-      const T scaled = std::abs(sum * step);
-      const T left = J * J * std::abs(A[i]) + fourth * (scaled * scaled * scaled);
+      const T left = halley.left + fourth * (scaled * scaled * scaled);
       t[i] = open[i] != 0 ? t[i] - step : t[i];
       open[i] = left - tolerance * terms[i] <= 0 ? T(0) : open[i];
     }
   }
 }
 
-// The tolerance of float32 steps where others follow, and how many follow at most.
-inline constexpr float roughly = 64 * std::numeric_limits<float>::epsilon();
+// How many steps follow those in float32 at most.
 inline constexpr int last_steps = 2;
 
 // t within ±limit. Of a limit that it knows, GCC computes whatever follows as well, and blends:
@@ -273,7 +269,7 @@ class RoughSteps {
     const float A = w_ * (t - z) * (square * sum) - s * r;
     const float B = w_ * (square * square) + s * (s + 2 * r * d);
     const float C = s * (s * (r - 3 * d) - 2 * r * d * d);
-    return t - sum * A * B / std::max(B * B - A * C, B * B / 2);
+    return t - sum * HalleyStep<float>(A, B, C).step;
   }
 
  private:

@@ -52,7 +52,7 @@ class L0Regularizer(Regularizer):
     def prox(self, x: Array, tau: float) -> Array:
         """Return x where x² > 2τλ, else 0."""
         gain = np.square(x, dtype=np.float64) - 2 * self.lam * tau
-        return np.where((gain > 0) | ((gain == 0) & (x < 0)), x, 0 * x)
+        return np.where((gain < 0) | ((gain == 0) & (x > 0)), 0 * x, x)
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """|g| for x ≠ 0; 0 at x = 0, where the limiting subdifferential is the whole line."""
