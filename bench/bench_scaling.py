@@ -67,15 +67,17 @@ def point(
         measure_every=10**9,
         num_threads=threads,
     )
-    seconds = []
+    seconds, phases = [], []
     for _ in range(WARM_UP + sweeps):
         start = perf_counter()
         step = next(steps)
         seconds.append(perf_counter() - start)
+        phases.append(step.record.seconds)
     peak = resident_memory("VmHWM")
     state = sum(array.nbytes for array in step.state.values())
     return {
         "seconds": seconds[WARM_UP:],
+        "phases": {name: median(one[name] for one in phases[WARM_UP:]) for name in phases[0]},
         "state_bytes": state + X.nbytes + problem.Y.nbytes,
         "peak_bytes": peak - imported if peak and imported else None,
     }
@@ -173,18 +175,19 @@ def scale(case: str, options: Any, threads: int) -> dict[str, Any]:
     return result
 
 
-def threads_in_turn(case: str, width: int, options: Any, cores: int) -> dict[str, Any]:
-    widths, n = [784, width, width, width, 10], options.thread_samples
+def threads_in_turn(case: str, width: int, n: int, options: Any, cores: int) -> dict[str, Any]:
+    widths = [784, width, width, width, 10]
     teams = sorted({1 << k for k in range(cores.bit_length())} | {cores})
-    seconds: dict[int, list[float]] = {threads: [] for threads in teams}
+    runs: dict[int, list[dict[str, Any]]] = {threads: [] for threads in teams}
     peaks: dict[int, list[float]] = {threads: [] for threads in teams}
     peak = Peak()
     flops = performed_flops(type(CASES[case].scheme).__name__, widths, n)
     for _ in range(options.rounds):
         for threads in teams:
-            seconds[threads].append(measure(case, widths, n, options, threads)["median_seconds"])
+            runs[threads].append(measure(case, widths, n, options, threads))
             if (gflops := peak.flops(options.dtype, threads)) is not None:
                 peaks[threads].append(gflops)
+    seconds = {k: [one["median_seconds"] for one in found] for k, found in runs.items()}
     typical = {threads: median(times) for threads, times in seconds.items()}
     fastest = {threads: median(rates) if rates else None for threads, rates in peaks.items()}
     result = {}
@@ -193,13 +196,26 @@ def threads_in_turn(case: str, width: int, options: Any, cores: int) -> dict[str
         result[str(threads)] = {
             "seconds": seconds[threads],
             "median_seconds": time,
+            "phases": {
+                name: median(one["phases"][name] for one in runs[threads])
+                for name in runs[threads][0]["phases"]
+            },
             "efficiency": typical[1] / (threads * time),
             "fma_peak_gflops": fastest[threads],
             "efficiency_of_fma_peak": of_peak and of_peak / threads,
             "share_of_fma_peak": quotient(flops / time / 1e9, fastest[threads]),
         }
-    text = ", ".join(f"{k}: {one['efficiency']:.0%}" for k, one in result.items())
-    print(f"{case:18} 3 × {width}, efficiency by threads, {n} samples: {text}", flush=True)
+    print(f"\n{case}: 3 × {width}, {n} samples")
+    for k, one in result.items():
+        shares = (
+            f"{name} {part / one['median_seconds']:.0%}" for name, part in one["phases"].items()
+        )
+        print(
+            f"  {k:>2} threads {one['median_seconds']:9.4f} s  efficiency {one['efficiency']:4.0%}"
+            f"  of the FMA peak {one['efficiency_of_fma_peak'] or float('nan'):4.0%}"
+            f"  share of it {one['share_of_fma_peak'] or float('nan'):4.0%}  {', '.join(shares)}",
+            flush=True,
+        )
     return {"case": case, "widths": widths, "samples": n, "threads": result}
 
 
@@ -209,8 +225,10 @@ def main() -> int:
     parser.add_argument("--largest-gib", type=float, default=4.0, help="memory of a point at most")
     parser.add_argument("--width", type=int, default=256, help="where the width does not grow")
     parser.add_argument("--samples", type=int, help="where they do not; default 12000, quick 3000")
-    parser.add_argument("--thread-samples", type=int, help="of runs on 1, 2, … threads")
     parser.add_argument("--thread-widths", type=int, nargs="+", default=[600, 1500])
+    parser.add_argument(
+        "--thread-samples", type=int, nargs="+", help="for each of them, of runs on 1, 2, … threads"
+    )
     parser.add_argument("--parts", nargs="+", choices=["growth", "scaling"], help="default: both")
     parser.add_argument("--sweeps", type=int, help="timed ones; default 3, quick 2")
     parser.add_argument("--rounds", type=int, help="of threads; default 5, quick 1")
@@ -218,7 +236,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="default: all cores")
     given = parser.parse_args()
     given.samples = given.samples or (3000 if given.quick else 12000)
-    given.thread_samples = given.thread_samples or given.samples
+    given.thread_samples = given.thread_samples or [given.samples] * len(given.thread_widths)
+    if len(given.thread_samples) != len(given.thread_widths):
+        parser.error("--thread-samples: as many as --thread-widths")
     given.parts = given.parts or ["growth", "scaling"]
     given.sweeps = given.sweeps or (2 if given.quick else 3)
     given.rounds = given.rounds or (1 if given.quick else 5)
@@ -232,9 +252,9 @@ def main() -> int:
         print()
     if "scaling" in given.parts:
         result["scaling"] = [
-            threads_in_turn(case, width, given, threads)
+            threads_in_turn(case, width, samples, given, threads)
             for case in given.schemes
-            for width in given.thread_widths
+            for width, samples in zip(given.thread_widths, given.thread_samples, strict=True)
         ]
     write(result, given.output / "scaling.json")
     return 0

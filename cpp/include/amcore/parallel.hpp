@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
+#include <vector>
 
 #include "amcore/types.hpp"
 
@@ -37,9 +39,11 @@ inline void pause_threads() {
 #endif
 }
 
-// The threads asked for (0: as many as the runtime gives), not more than there are pieces.
+// The threads asked for (0: as many as the runtime gives).
+inline int team_of(int threads) { return threads > 0 ? threads : max_threads(); }
+// Not more than there are pieces.
 inline int team_of(int threads, Index pieces) {
-  return static_cast<int>(std::min<Index>(threads > 0 ? threads : max_threads(), pieces));
+  return static_cast<int>(std::min<Index>(team_of(threads), pieces));
 }
 
 // The threads, or one where so few flops are over before a team has started and met. A small system
@@ -67,6 +71,15 @@ template <class Body> void parallel_blocks(Index n, Index block, int threads, Bo
     const Index first = piece * block;
     body(first, std::min(n, first + block), thread);
   });
+}
+
+// Σ body(first, last, thread) of the blocks, added in their order.
+template <class Body> double parallel_sum(Index n, Index block, int threads, Body&& body) {
+  std::vector<double> sums(static_cast<std::size_t>((n + block - 1) / block));
+  parallel_blocks(n, block, threads, [&](Index first, Index last, int thread) {
+    sums[static_cast<std::size_t>(first / block)] = body(first, last, thread);
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace amcore

@@ -31,14 +31,14 @@ class TilePlan {
 
   TilePlan() = default;
   // `width`: the widest layer; `partial_bytes`: what one chunk's partial sums take;
-  // `state_bytes`: what the state takes, of which partial sums may add a small share, as many of
-  // them as two threads hold at a time.
+  // `state_bytes`: what the state takes, to which partial sums may add half, as many of them as two
+  // threads hold at a time.
   //
   // A few arrays of a tile should stay in the second cache; but sums over samples read and write a
   // matrix of width² for every tile, so that a tile has at least an eighth of the width.
   TilePlan(Index samples, Index width, Index scalar_bytes, Index partial_bytes, Index state_bytes)
       : samples_(samples) {
-    constexpr Index cache = 256 << 10, least_tile = 96, share = 8;
+    constexpr Index cache = 256 << 10, least_tile = 96, share = 2;
     constexpr Index least_chunk = 256, few_chunks = 16, large_chunk = 4096, most_chunks = 64;
     const Index useful = std::max(std::min(few_chunks, samples / least_chunk),
                                   std::min(most_chunks, samples / large_chunk));

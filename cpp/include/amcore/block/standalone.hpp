@@ -18,7 +18,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   const Index width = std::max(out, in), partial = in * (in + out);
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, partial * bytes, n * (in + out) * bytes);
-  threads = team_of(threads, plan.chunks());
+  threads = team_of(threads);
   Buffer<T> packed(left_panels_size<T>(out, in));
   pack_left_in_parallel(out, in, W, in, Index(1), packed.data(), threads);
   SampleSums<T> sums(out, in, plan, true);
@@ -26,7 +26,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   sums.begin(out, in, true, n, V, local);
   std::vector<Panels<T>> panels;
   std::vector<Buffer<T>> residuals;
-  for (int thread = 0; thread < threads; ++thread) {
+  for (int thread = 0; thread < team_of(threads, plan.chunks()); ++thread) {
     panels.emplace_back(width, plan.tile());
     residuals.emplace_back(out * plan.tile());
   }
@@ -42,7 +42,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
       sums.add(chunk, tile.size, residual, v, panel);
     });
   });
-  sums.reduce(local);
+  sums.reduce(local, threads);
   const RegularizerOf<regularizer::RidgeRegularizer, T> ridge({lam});
   WeightBlock<T>(out, in, false, threads)
       .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 1,
@@ -56,11 +56,11 @@ template <class T> void hidden_update(Index n, Index out, Index in, const T* S, 
   const Index width = std::max(out, in);
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
-  threads = team_of(threads, plan.chunks());
+  threads = team_of(threads);
   HiddenBlock<T> block(out, in, threads);
   block.prepare(out, in, W, gamma, rho, 1, threads);
   std::vector<Buffer<T>> residuals, panels;
-  for (int thread = 0; thread < threads; ++thread) {
+  for (int thread = 0; thread < team_of(threads, plan.chunks()); ++thread) {
     residuals.emplace_back(out * plan.tile());
     panels.emplace_back(right_panels_size<T>(width, plan.tile()));
   }

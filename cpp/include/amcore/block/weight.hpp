@@ -40,7 +40,7 @@ template <class T> class WeightBlock {
   WeightBlock() = default;
   // `proximal`: whether any regulariser is other than a ridge.
   WeightBlock(Index out, Index in, bool proximal, int threads)
-      : solver_(in + 1, out, threads), right_((in + 1) * out) {
+      : solver_(in + 1, threads), right_((in + 1) * out) {
     if (proximal) {
       inner_ = ProximalGradient<T>(out, in);
       old_ = Buffer<T>(out * in);
@@ -95,7 +95,11 @@ template <class T> class WeightBlock {
           "(increase alpha or the ridge, or use float64)",
           layer, "W", *condition);
     const double product = solver_.solve(delta.data(), out, threads);
-    if (!all_finite(size * out, delta.data()))
+    const double squared_step =
+        parallel_sum(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
+          return sum_of_squares(size * (last - first), delta.data() + size * first);
+        });
+    if (!std::isfinite(squared_step))
       throw NumericalError("the weight update is not finite", layer, "W");
     parallel_blocks(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
       for (Index r = first; r < last; ++r) {
@@ -103,7 +107,6 @@ template <class T> class WeightBlock {
         if (b) b[r] = static_cast<T>(b[r] + delta(in, r));
       }
     });
-    const double squared_step = sum_of_squares(size * out, delta.data());
     return {squared_step, product / 2 + alpha / 2 * squared_step};
   }
 

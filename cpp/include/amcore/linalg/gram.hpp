@@ -155,7 +155,10 @@ template <class T> class SampleSums {
   }
 
   // Over all processes, once every sample of this one has been added.
-  void reduce(Reducer& reducer) { reducer.add(parts_.total(), parts_.size()); }
+  void reduce(Reducer& reducer, int threads) {
+    parts_.finish(threads);
+    reducer.add(parts_.total(), parts_.size());
+  }
 
   // With the Gram matrix only.
   Moments<T> moments() const {
@@ -188,8 +191,7 @@ template <class T> class StepGram {
  public:
   StepGram() = default;
   // The widest layers: `out` rows of W, `in` columns.
-  StepGram(Index out, Index in, const TilePlan& plan, int threads)
-      : parts_(plan, in * in), sums_(round_up(in, block) / block) {
+  StepGram(Index out, Index in, const TilePlan& plan, int threads) : parts_(plan, in * in) {
     for (int thread = 0; thread < threads; ++thread)
       scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
                           Buffer<T>(out * block)});
@@ -207,12 +209,15 @@ template <class T> class StepGram {
              Destination<T>{parts_.of(chunk), in_, Update::add}, true);
     parts_.added(chunk, t);
   }
-  void reduce(Reducer& reducer) { reducer.add(parts_.total(), parts_.size()); }
+  void reduce(Reducer& reducer, int threads) {
+    parts_.finish(threads);
+    reducer.add(parts_.total(), parts_.size());
+  }
 
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {
     const T* const gram = parts_.total();  // lower triangle
-    parallel_blocks(in_, block, threads, [&](Index first, Index last, int thread) {
+    return parallel_sum(in_, block, threads, [&](Index first, Index last, int thread) {
       const auto& [column, panels, product] = scratch_[static_cast<std::size_t>(thread)];
       const Index count = last - first;
       for (Index j = 0; j < count; ++j)
@@ -225,18 +230,14 @@ template <class T> class StepGram {
       for (Index r = 0; r < out; ++r)
         for (Index j = 0; j < count; ++j)
           total += static_cast<double>(W[r * in_ + first + j]) * product.data()[j * out + r];
-      sums_.data()[first / block] = total;
+      return total;
     });
-    double total = 0;
-    for (Index first = 0; first < in_; first += block) total += sums_.data()[first / block];
-    return total;
   }
 
  private:
   static constexpr Index block = 48;
 
   PartialSums<T> parts_;
-  Buffer<double> sums_;
   std::vector<std::array<Buffer<T>, 3>> scratch_;  // of one thread
   Index in_ = 0;
 };

@@ -1,14 +1,17 @@
 // Sums over samples, an array for every chunk of them, added in a fixed binary tree over chunks.
-// Two arrays are added as soon as both are complete, by the thread that completed the second: of
-// chunks that are worked on in order only about threads + log₂ chunks arrays are ever in use, and
-// storage that was never in use is never touched.
+// Two arrays are added as soon as both are complete, by the thread that completed the second, while
+// there are chunks left to begin: of chunks that are worked on in order only about threads +
+// log₂ chunks arrays are ever in use, and storage that was never in use is never touched. What is
+// left at the end all threads add, a range of entries each.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
+#include "amcore/parallel.hpp"
 #include "amcore/tile.hpp"
 #include "amcore/types.hpp"
 
@@ -31,6 +34,7 @@ template <class T> class PartialSums {
   // Start from zero; size: not above that of the constructor.
   void begin(Index size) {
     size_ = size;
+    begun_ = 0;
     free_.clear();
     for (Index slot = plan_.chunks(); slot-- > 0;) free_.push_back(slot);
     std::fill(slot_.begin(), slot_.end(), none);
@@ -47,6 +51,7 @@ template <class T> class PartialSums {
         const std::lock_guard guard(*lock_);
         slot = free_.back();
         free_.pop_back();
+        ++begun_;
       }
       std::fill_n(array(slot), size_, T(0));
     }
@@ -58,39 +63,52 @@ template <class T> class PartialSums {
     const auto c = static_cast<std::size_t>(chunk);
     missing_[c] -= samples;
     if (missing_[c] > 0) return;
-    const Index slot = slot_[c];
     // Nodes of the tree: 1 is the root, 2k and 2k + 1 are below k.
     std::size_t node = missing_.size() + c;
-    for (; node > 1; node /= 2) {
-      Index other;
-      {
-        const std::lock_guard guard(*lock_);
-        other = waiting_[node ^ 1];
-        if (other == none) {
-          waiting_[node] = slot;
-          return;
-        }
-      }
-      T* __restrict to = array(slot);
-      const T* __restrict from = array(other);
-      for (Index k = 0; k < size_; ++k) to[k] += from[k];
-      const std::lock_guard guard(*lock_);
+    const Index slot = slot_[c];
+    std::unique_lock guard(*lock_);
+    while (node > 1 && waiting_[node ^ 1] != none && begun_ < plan_.chunks()) {
+      const Index other = std::exchange(waiting_[node ^ 1], none);
+      guard.unlock();
+      add(array(other), array(slot), 0, size_);
+      guard.lock();
       free_.push_back(other);
+      node /= 2;
     }
-    total_ = slot;
+    waiting_[node] = slot;
   }
 
   // Once all samples have been added.
-  T* total() const { return array(total_); }
+  void finish(int threads) {
+    std::vector<std::pair<const T*, T*>> left;
+    for (std::size_t node = missing_.size(); --node > 0;) {
+      const Index slot = waiting_[2 * node], other = waiting_[2 * node + 1];
+      if (slot == none) continue;
+      left.emplace_back(array(other), array(slot));
+      waiting_[node] = slot;
+    }
+    constexpr Index block = 1 << 12;
+    constexpr double few = 1e6;
+    threads =
+        worth_a_team(static_cast<double>(size_) * static_cast<double>(left.size()), threads, few);
+    parallel_blocks(size_, block, threads, [&](Index first, Index last, int) {
+      for (const auto& [from, to] : left) add(from, to, first, last);
+    });
+  }
+  T* total() const { return array(waiting_[1]); }
   Index size() const { return size_; }
 
  private:
   static constexpr Index none = -1;
 
   T* array(Index slot) const { return storage_.data() + slot * capacity_; }
+  static void add(const T* __restrict from, T* __restrict to, Index first, Index last) {
+    for (Index k = first; k < last; ++k) to[k] += from[k];
+  }
 
   TilePlan plan_;
-  Index capacity_ = 0, size_ = 0, total_ = 0;
+  Index capacity_ = 0, size_ = 0;
+  Index begun_ = 0;             // chunks
   Buffer<T> storage_;           // arrays, by slot
   std::vector<Index> missing_;  // samples, by chunk
   std::vector<Index> slot_;     // by chunk

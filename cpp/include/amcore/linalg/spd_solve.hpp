@@ -112,11 +112,10 @@ template <bool transposed> class Substitution {
 class SpdSolver {
  public:
   SpdSolver() = default;
-  SpdSolver(Index size, Index right_sides, int threads)
+  SpdSolver(Index size, int threads)
       : matrix_(size * size),
         diagonal_(size),
         inverse_(size),
-        norms_(blocks(right_sides) + 1),
         rows_(triangle(blocks(size))),
         columns_(triangle(blocks(size))),
         pivot_(right_panels_size<double>(size, block)) {
@@ -186,7 +185,7 @@ class SpdSolver {
   // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
   // columns are fixed, so the result does not depend on the number of threads.
   double solve(double* b, Index right_sides, int threads) {
-    parallel_blocks(right_sides, block, threads, [&](Index first, Index last, int thread) {
+    return parallel_sum(right_sides, block, threads, [&](Index first, Index last, int thread) {
       const Index n = last - first;
       double* const x = b + first * size_;
       double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
@@ -204,7 +203,7 @@ class SpdSolver {
                                                      inverse_.data() + k);
         each_panel(k, [&](double* panel, Index) { substitute(panel); });
       }
-      norms_.data()[first / block] = sum_of_squares(right_panels_size<double>(size_, n), panels);
+      const double norm = sum_of_squares(right_panels_size<double>(size_, n), panels);
       for (Index c = count; c-- > 0;) {
         const Index k = c * block, width = std::min(block, size_ - k), below = k + width;
         const auto unpack = [&](const double* panel, Index j) {
@@ -224,10 +223,8 @@ class SpdSolver {
           unpack(panel, j);
         });
       }
+      return norm;
     });
-    double total = 0;
-    for (Index k = 0; k < blocks(right_sides); ++k) total += norms_.data()[k];
-    return total;
   }
 
   static constexpr Index block = 48;  // a multiple of the panels' rows and columns
@@ -261,7 +258,6 @@ class SpdSolver {
 
   Buffer<double> matrix_, diagonal_;
   Buffer<double> inverse_;  // of the diagonal of L
-  Buffer<double> norms_;
   Buffer<double> rows_, columns_, pivot_;
   std::vector<Buffer<double>> scratch_;  // right panels, of one thread
   Index size_ = 0;

@@ -107,7 +107,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     gradient_ = Buffer<T>(out * in);
     tallies_ = Buffer<PaddedTally>(plan_.chunks());
     maxima_ = Buffer<double>(plan_.chunks());
-    for (int thread = 0; thread < threads_; ++thread) {
+    for (int thread = 0; thread < team_of(threads_, plan_.chunks()); ++thread) {
       Workspace& workspace = workspaces_.emplace_back();
       workspace.panels = Panels<T>(width, plan_.tile());
       if (regularizes_activations())
@@ -232,7 +232,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
                          reducer_);
   }
   void reduce_weight_sums(std::size_t i) {
-    sums_.reduce(reducer_);
+    sums_.reduce(reducer_, threads_);
     if (!keeps_gram(i)) return;
     const Index in = layers_[0].in;
     const Moments<T> moments = sums_.moments();
@@ -260,10 +260,15 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   // sums.
   double weight_distance(std::size_t i, double rho) {
     const Layer<T>& l = layers_[i];
-    gradient_sums_.reduce(reducer_);
-    for (Index r = 0; r < l.out; ++r)
+    gradient_sums_.reduce(reducer_, threads_);
+    constexpr double few = 1e5;
+    const int team =
+        worth_a_team(static_cast<double>(l.out) * static_cast<double>(l.in), threads_, few);
+    parallel_blocks(l.out, SpdSolver::block, team, [&](Index first, Index last, int) {
       for (Index j = 0; j < l.in; ++j)
-        gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
+        for (Index r = first; r < last; ++r)
+          gradient_.data()[r * l.in + j] = static_cast<T>(-rho * gradient_sums_.cross(r, j));
+    });
     double squared = l.regularizer->squared_distance(l.out, l.in, l.W, gradient_.data());
     if (l.b) squared += square(rho) * sum_of_squares(l.out, gradient_sums_.sum_r());
     return squared;
@@ -312,7 +317,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
       weights += static_cast<double>(layer.in) * static_cast<double>(layer.out);
     constexpr double few = 4e6;  // a team meets once a pass
     const double total = flops * static_cast<double>(samples) * weights;
-    return worth_a_team(total, team_of(threads, plan_.chunks()), few);
+    return worth_a_team(total, team_of(threads), few);
   }
 
   WeightBlock<T> weight_;

@@ -186,7 +186,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       return;
     }
     const Layer<T>& l = layers_[above];
-    step_gram_.reduce(reducer_);
+    step_gram_.reduce(reducer_, threads_);
     decrease += options_.rho[above] / 2 *
                 step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
   }
