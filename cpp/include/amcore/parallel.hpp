@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <vector>
 
 #include "amcore/types.hpp"
 
@@ -65,21 +64,23 @@ template <class Body> void parallel_for(Index pieces, int threads, Body&& body) 
 #endif
 }
 
+inline Index blocks_of(Index n, Index block) { return (n + block - 1) / block; }
+
 // body(first, last, thread) for the numbers below n in blocks; as parallel_for.
 template <class Body> void parallel_blocks(Index n, Index block, int threads, Body&& body) {
-  parallel_for((n + block - 1) / block, threads, [&](Index piece, int thread) {
+  parallel_for(blocks_of(n, block), threads, [&](Index piece, int thread) {
     const Index first = piece * block;
     body(first, std::min(n, first + block), thread);
   });
 }
 
-// Σ body(first, last, thread) of the blocks, added in their order.
-template <class Body> double parallel_sum(Index n, Index block, int threads, Body&& body) {
-  std::vector<double> sums(static_cast<std::size_t>((n + block - 1) / block));
+// Σ body(first, last, thread) of the blocks, added in their order; `sums` has room for one of each.
+template <class Body>
+double parallel_sum(Index n, Index block, int threads, double* sums, Body&& body) {
   parallel_blocks(n, block, threads, [&](Index first, Index last, int thread) {
-    sums[static_cast<std::size_t>(first / block)] = body(first, last, thread);
+    sums[first / block] = body(first, last, thread);
   });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
+  return std::accumulate(sums, sums + blocks_of(n, block), 0.0);
 }
 
 }  // namespace amcore

@@ -24,7 +24,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
   // The widest layers: `out` rows of W, `in` columns.
   HiddenBlock(Index out, Index in, int threads)
       : PackedWeights<T>(out, in),
-        solver_(std::min(out, in), threads),
+        solver_(std::min(out, in), std::max(out, in), threads),
         gram_(std::min(out, in)),
         wide_(out * in),
         packed_k_(left_panels_size<T>(in, out)),

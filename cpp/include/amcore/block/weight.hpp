@@ -40,7 +40,9 @@ template <class T> class WeightBlock {
   WeightBlock() = default;
   // `proximal`: whether any regulariser is other than a ridge.
   WeightBlock(Index out, Index in, bool proximal, int threads)
-      : solver_(in + 1, threads), right_((in + 1) * out) {
+      : solver_(in + 1, out, threads),
+        right_((in + 1) * out),
+        squares_(blocks_of(out, SpdSolver::block)) {
     if (proximal) {
       inner_ = ProximalGradient<T>(out, in);
       old_ = Buffer<T>(out * in);
@@ -95,8 +97,8 @@ template <class T> class WeightBlock {
           "(increase alpha or the ridge, or use float64)",
           layer, "W", *condition);
     const double product = solver_.solve(delta.data(), out, threads);
-    const double squared_step =
-        parallel_sum(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
+    const double squared_step = parallel_sum(
+        out, SpdSolver::block, threads, squares_.data(), [&](Index first, Index last, int) {
           return sum_of_squares(size * (last - first), delta.data() + size * first);
         });
     if (!std::isfinite(squared_step))
@@ -145,7 +147,7 @@ template <class T> class WeightBlock {
   }
 
   SpdSolver solver_;
-  Buffer<double> right_;
+  Buffer<double> right_, squares_;
   // For regularisers other than a ridge:
   ProximalGradient<T> inner_;
   Buffer<T> old_;

@@ -191,7 +191,8 @@ template <class T> class StepGram {
  public:
   StepGram() = default;
   // The widest layers: `out` rows of W, `in` columns.
-  StepGram(Index out, Index in, const TilePlan& plan, int threads) : parts_(plan, in * in) {
+  StepGram(Index out, Index in, const TilePlan& plan, int threads)
+      : parts_(plan, in * in), sums_(blocks_of(in, block)) {
     for (int thread = 0; thread < threads; ++thread)
       scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
                           Buffer<T>(out * block)});
@@ -217,7 +218,7 @@ template <class T> class StepGram {
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {
     const T* const gram = parts_.total();  // lower triangle
-    return parallel_sum(in_, block, threads, [&](Index first, Index last, int thread) {
+    const auto of_columns = [&](Index first, Index last, int thread) {
       const auto& [column, panels, product] = scratch_[static_cast<std::size_t>(thread)];
       const Index count = last - first;
       for (Index j = 0; j < count; ++j)
@@ -231,13 +232,15 @@ template <class T> class StepGram {
         for (Index j = 0; j < count; ++j)
           total += static_cast<double>(W[r * in_ + first + j]) * product.data()[j * out + r];
       return total;
-    });
+    };
+    return parallel_sum(in_, block, threads, sums_.data(), of_columns);
   }
 
  private:
   static constexpr Index block = 48;
 
   PartialSums<T> parts_;
+  Buffer<double> sums_;                            // of blocks of columns
   std::vector<std::array<Buffer<T>, 3>> scratch_;  // of one thread
   Index in_ = 0;
 };

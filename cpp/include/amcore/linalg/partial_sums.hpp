@@ -29,6 +29,7 @@ template <class T> class PartialSums {
         waiting_(2 * missing_.size()),
         lock_(std::make_unique<std::mutex>()) {
     free_.reserve(missing_.size());
+    left_.reserve(missing_.size());
   }
 
   // Start from zero; size: not above that of the constructor.
@@ -80,19 +81,19 @@ template <class T> class PartialSums {
 
   // Once all samples have been added.
   void finish(int threads) {
-    std::vector<std::pair<const T*, T*>> left;
+    left_.clear();
     for (std::size_t node = missing_.size(); --node > 0;) {
       const Index slot = waiting_[2 * node], other = waiting_[2 * node + 1];
       if (slot == none) continue;
-      left.emplace_back(array(other), array(slot));
+      left_.emplace_back(array(other), array(slot));
       waiting_[node] = slot;
     }
     constexpr Index block = 1 << 12;
     constexpr double few = 1e6;
     threads =
-        worth_a_team(static_cast<double>(size_) * static_cast<double>(left.size()), threads, few);
+        worth_a_team(static_cast<double>(size_) * static_cast<double>(left_.size()), threads, few);
     parallel_blocks(size_, block, threads, [&](Index first, Index last, int) {
-      for (const auto& [from, to] : left) add(from, to, first, last);
+      for (const auto& [from, to] : left_) add(from, to, first, last);
     });
   }
   T* total() const { return array(waiting_[1]); }
@@ -114,6 +115,7 @@ template <class T> class PartialSums {
   std::vector<Index> slot_;     // by chunk
   std::vector<Index> waiting_;  // by node: the slot of its sum, until that of its sibling is there
   std::vector<Index> free_;     // slots
+  std::vector<std::pair<const T*, T*>> left_;  // additions
   std::unique_ptr<std::mutex> lock_;
 };
 

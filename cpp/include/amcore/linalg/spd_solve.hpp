@@ -112,10 +112,11 @@ template <bool transposed> class Substitution {
 class SpdSolver {
  public:
   SpdSolver() = default;
-  SpdSolver(Index size, int threads)
+  SpdSolver(Index size, Index right_sides, int threads)
       : matrix_(size * size),
         diagonal_(size),
         inverse_(size),
+        norms_(blocks(right_sides)),
         rows_(triangle(blocks(size))),
         columns_(triangle(blocks(size))),
         pivot_(right_panels_size<double>(size, block)) {
@@ -185,7 +186,7 @@ class SpdSolver {
   // B (size × columns) ← A⁻¹B; returns ⟨B, A⁻¹B⟩ of the B that came in, a sum of squares. Blocks of
   // columns are fixed, so the result does not depend on the number of threads.
   double solve(double* b, Index right_sides, int threads) {
-    return parallel_sum(right_sides, block, threads, [&](Index first, Index last, int thread) {
+    const auto of_columns = [&](Index first, Index last, int thread) {
       const Index n = last - first;
       double* const x = b + first * size_;
       double* const panels = scratch_[static_cast<std::size_t>(thread)].data();
@@ -224,7 +225,8 @@ class SpdSolver {
         });
       }
       return norm;
-    });
+    };
+    return parallel_sum(right_sides, block, threads, norms_.data(), of_columns);
   }
 
   static constexpr Index block = 48;  // a multiple of the panels' rows and columns
@@ -232,7 +234,7 @@ class SpdSolver {
  private:
   static constexpr Index columns = Kernel<double>::columns;
 
-  static Index blocks(Index n) { return (n + block - 1) / block; }
+  static Index blocks(Index n) { return blocks_of(n, block); }
 
   // Panels of blocks that are strictly below the diagonal.
   static Index triangle(Index count) { return block * block * (count * (count - 1) / 2); }
@@ -258,6 +260,7 @@ class SpdSolver {
 
   Buffer<double> matrix_, diagonal_;
   Buffer<double> inverse_;  // of the diagonal of L
+  Buffer<double> norms_;    // of blocks of right sides
   Buffer<double> rows_, columns_, pivot_;
   std::vector<Buffer<double>> scratch_;  // right panels, of one thread
   Index size_ = 0;
