@@ -129,6 +129,32 @@ def test_decrease_and_steps_are_those_of_the_state(widths, hidden, majorizer, ba
         old = step.state.copy()
 
 
+def test_decrease_in_float32_is_that_of_the_state():
+    """Also where steps are so short that W ΔV and ΔW V are products of their own."""
+    rng = np.random.default_rng(3)
+    X, Y = (rng.standard_normal((60, width)).astype("float32") for width in (6, 3))
+    network = amcore.Network([6, 9, 8, 3], ["sigmoid", "tanh"])
+    single, double = (
+        amcore.Problem(
+            network, X.astype(t), Y.astype(t), weight_regularizer=amcore.regularizers.ridge(1.0)
+        )
+        for t in ("float32", "float64")
+    )
+    scheme = amcore.ADMM(beta=[100.0, 60.0, 4.0], xi=[0.1] * 3, dual_init="backprop")
+    old, shortest = None, 1.0
+    for step in amcore.iterate(single, scheme, max_iter=1500):
+        state = amcore.State({k: v.astype("float64") for k, v in step.state.items()}, double)
+        if old is not None:
+            found = terms(double, scheme, old)
+            fall = sum(found.values()) - sum(terms(double, scheme, state).values())
+            scale = sum(abs(value) for value in found.values())
+            assert step.record.decrease == pytest.approx(fall, rel=1e-3, abs=5e-8 * scale)
+            change = np.linalg.norm(state["V1"] - old["V1"]) / np.linalg.norm(old["V1"])
+            shortest = min(shortest, change)
+        old = state
+    assert shortest < 1e3 * np.finfo("float32").eps
+
+
 def test_rises_are_reported_as_rises():
     problem = make(lam=1e-3)
     trace = amcore.solve(problem, amcore.ADMM(beta=0.5), max_iter=40).trace

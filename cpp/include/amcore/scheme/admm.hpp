@@ -15,8 +15,9 @@
 //
 // Flops of a sweep per sample and weight of a square layer: 3 for W_i (E Vᵀ, V Vᵀ; what it needs of
 // Z_i = W_i V_{i−1} + b_i1ᵀ is kept from the sweep before, else 2 more), 8 for V_i (Z_i, W_{i+1}V_i
-// and two in the hidden block). Measured, 8 more: E Vᵀ and WᵀE at the new point for dist(0, ∂f),
-// W ΔV and ΔW V for the decrease.
+// and two in the hidden block). Measured, 4 more: E Vᵀ and WᵀE at the new point for dist(0, ∂f).
+// The decrease needs W ΔV and ΔW V. Where steps are long they are differences of products that a
+// sweep has or is about to need, else 4 more; so too where products are not kept.
 #pragma once
 
 #include "amcore/block/hidden.hpp"
@@ -77,6 +78,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     carry_ = Buffer<T>(width_ * problem.samples);
     products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
     h_.resize(depth());
+    long_.resize(depth());
     measurement_.resize(depth());
     name_report();
   }
@@ -176,7 +178,7 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     Base::reduce_weight_sums(i);
   }
 
-  // With `measure`, steps_[i] ← (ΔW_i, Δb_i).
+  // With `measure`, steps_[i] ← (ΔW_i, Δb_i) or, where that is long, (W_i, b_i) as they were.
   void weight_update(std::size_t i, bool measure) {
     const Layer<T>& l = layers_[i];
     const Index size = l.out * l.in;
@@ -186,7 +188,8 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       if (l.b) std::copy_n(l.b, l.out, db);
     }
     const BlockStep moved = Base::update_weights(i, options_.beta[i] * h_[i], 0, {});
-    if (measure) {
+    long_[i] = measure && Base::is_long(moved.squared_step, size, l.W);
+    if (measure && !long_[i]) {
       for (Index k = 0; k < size; ++k) dw[k] = l.W[k] - dw[k];
       for (Index k = 0; l.b && k < l.out; ++k) db[k] = l.b[k] - db[k];
     }
@@ -199,9 +202,10 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
   // Pack what pass i multiplies with.
   void prepare_pass(std::size_t i, bool measure) {
     pack_weights(i);
-    products_.begin(i, layers_[i]);
+    if (i == 0) products_.begin(0, layers_[0]);
     if (i + 1 < depth()) {
       const Layer<T>& above = layers_[i + 1];
+      products_.begin(i + 1, above);
       hidden_.prepare(above.out, above.in, above.W, options_.beta[i],
                       options_.beta[i + 1] * h_[i + 1], static_cast<int>(i) + 1, threads_);
       if (measure) pack_step(i + 1, packed_step_);
@@ -249,11 +253,22 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     T* const V_old = here.V_old + tile.begin * here.out;
     T* const Lambda = here.Lambda + tile.begin * here.out;
     T* const right = array.panels.right.data();
-    T *const z = products_.place(i, here, tile, below, array(0)), *const sigma = array(1),
-             *const s = array(2), *const v = array(3), *const lambda = array(4);
+    T *const sigma = array(1), *const s = array(2), *const v = array(3), *const lambda = array(4);
+
+    const bool measure_first = measure && i == 0 && !here.activation->is_identity();
+    const T* old_z = measure_first ? products_.of(0, here, tile) : nullptr;
+    if (old_z && long_[0]) {
+      std::copy_n(old_z, size, array(10));
+      old_z = array(10);
+    }
+    const T* const z = products_.get(i, here, tile, packed_.data(), below, array(0), array.panels);
+    if (measure_first) {
+      multiplied(0, tile, array(5));
+      tally[Sum::gap_first] +=
+          weight_gap(0, t, packed_first_step_.data(), below, array(5), z, old_z, array);
+    }
 
     // V_i is drawn to S = σ_i(Z_i) + Λ_i/β_i.
-    affine(here, t, packed_.data(), below, z, array.panels);
     const T share = static_cast<T>(1 / beta);
     for_each_slice<T>(tile, here.out, [&](Tile slice, Index at) {
       const Index count = slice.size * here.out;
@@ -261,12 +276,6 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       for (Index k = at; k < at + count; ++k) s[k] = sigma[k] + share * Lambda[k];
     });
 
-    if (measure && i == 0 && !here.activation->is_identity()) {
-      multiplied(0, tile, array(5));
-      std::copy_n(z, size, array(6));
-      tally[Sum::gap_first] +=
-          weight_gap(0, t, packed_first_step_.data(), below, array(5), array(6), array);
-    }
     if (top) {
       const T* const y = Y_ + tile.begin * here.out;
       output_update(here.out, t, loss_, loss_weight_, y, s, V, beta, 0, array(5), v);
@@ -289,18 +298,27 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       hidden_.update(t, s, residual, above.b, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
+        const bool is_model = above.activation->is_identity();  // the model is the truth
+        if (!is_model)
+          tally[Sum::gap] += weight_gap(i + 1, t, packed_step_.data(), V, target, z_above,
+                                        products_.of(i + 1, above, tile), array);
         T *const moved = array(9), *const scratch = array(11), *const change = array(12);
         for (Index k = 0; k < size; ++k) step[k] = v[k] - V[k];
-        hidden_.apply(t, step, change, right);
-        tally[Sum::decrease] += beta / 2 * sum_of_squares(size, step) +
-                                beta_above * h / 2 * sum_of_squares(size_above, change);
-        if (!above.activation->is_identity()) {  // else the model is the truth
+        const double squared = sum_of_squares(size, step);
+        if (Base::is_long(squared, size, v)) {
+          T* const z_new = products_.place(i + 1, above, tile, v, array(2));
+          affine(above, t, hidden_.weights(), v, z_new, array.panels);
+          for (Index k = 0; k < size_above; ++k) change[k] = z_new[k] - z_above[k];
+        } else {
+          hidden_.apply(t, step, change, right);
+        }
+        tally[Sum::decrease] +=
+            beta / 2 * squared + beta_above * h / 2 * sum_of_squares(size_above, change);
+        if (!is_model)
           tally[Sum::decrease] +=
               beta_above *
               sum(size_above, majorized_gaps(size_above, *above.activation, z_above, value, slope,
                                              target, change, h, moved, scratch));
-          tally[Sum::gap] += weight_gap(i + 1, t, packed_step_.data(), V, target, z_above, array);
-        }
       }
     }
 
@@ -321,20 +339,29 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     return nullptr;
   }
 
-  // What the model of W_i was above the truth after its step: x the input, T_i in `target`, W_i x
-  // with the new weights in z, which becomes that with the old ones.
-  double weight_gap(std::size_t i, Index t, const T* packed_step, const T* x, const T* target, T* z,
-                    const Workspace& array) const {
+  // What the model of W_i was above the truth after its step: x the input, T_i in `target`, z of x
+  // with the new weights; `old` with the old ones, or null. Arrays 2, 4 and 9 to 12 are scratch.
+  double weight_gap(std::size_t i, Index t, const T* packed_step, const T* x, const T* target,
+                    const T* z, const T* old, const Workspace& array) const {
     const Layer<T>& l = layers_[i];
     const Index size = t * l.out;
-    T *const value = array(7), *const slope = array(8), *const moved = array(9),
-             *const step = array(10), *const change = array(11);
-    Layer<T> moving = l;  // (ΔW, Δb) in the place of (W, b)
+    T *const value = array(2), *const slope = array(4), *const moved = array(9),
+             *const step = array(11), *const change = array(12);
+    Layer<T> moving = l;  // what is packed
     if (l.b) moving.b = steps_[i].data() + l.out * l.in;
-    affine(moving, t, packed_step, x, step, array.panels);
-    for (Index k = 0; k < size; ++k) z[k] -= step[k];
-    l.activation->value_and_derivative(size, z, value, slope);
-    return sum(size, majorized_gaps(size, *l.activation, z, value, slope, target, step, h_[i],
+    if (!long_[i]) {
+      affine(moving, t, packed_step, x, step, array.panels);
+      for (Index k = 0; k < size; ++k) array(10)[k] = z[k] - step[k];
+      old = array(10);
+    } else {
+      if (!old) {
+        affine(moving, t, packed_step, x, array(10), array.panels);
+        old = array(10);
+      }
+      for (Index k = 0; k < size; ++k) step[k] = z[k] - old[k];
+    }
+    l.activation->value_and_derivative(size, old, value, slope);
+    return sum(size, majorized_gaps(size, *l.activation, old, value, slope, target, step, h_[i],
                                     moved, change));
   }
 
@@ -510,9 +537,10 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
 
   Options options_;
   HiddenBlock<T> hidden_;
-  // W_iᵀ; the steps of the weights of layer i+1, and of layer 1: packed.
+  // W_iᵀ; steps_ of layer i+1, and of layer 1: packed.
   Buffer<T> transposed_, packed_step_, packed_first_step_;
-  std::vector<Buffer<T>> steps_;  // of (W_i, b_i), by layer
+  std::vector<Buffer<T>> steps_;  // of (W_i, b_i), by layer, or what they were where these are long
+  std::vector<bool> long_;        // by layer, if measured
   Buffer<T> carry_;               // a sample every width_
   Index width_ = 0;
   ProductCache<T> products_;  // Z_i

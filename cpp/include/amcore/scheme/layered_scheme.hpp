@@ -141,6 +141,13 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
                : 0;
   }
 
+  // Is W ΔV as a difference of two products of T as good as W ΔV, but for some thousandths? And
+  // ΔW V? From the squared step of what moves, and its new value.
+  static bool is_long(double squared_step, Index n, const T* x) {
+    constexpr double least = 1e3 * std::numeric_limits<T>::epsilon();
+    return squared_step > square(least) * sum_of_squares(n, x);
+  }
+
   // `block` for updates of V_i, i < N: s_i(V_i) + pull/2‖V_i − S‖² + ρ/2‖U − b1ᵀ − W_{i+1} V_i‖².
   void prepare_hidden(HiddenBlock<T>& block, std::size_t i, double pull, double rho) const {
     const Layer<T>&here = layers_[i], &above = layers_[i + 1];

@@ -359,7 +359,8 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     T *const delta = array(8), *const change = array(9), *const moved = array(10),
              *const difference = array(11);
     for (Index k = 0; k < size; ++k) delta[k] = v[k] - from[k];
-    const bool by_product = !exact && options_.inner_iters == 1 && is_long(size, delta, v);
+    const bool by_product =
+        !exact && options_.inner_iters == 1 && Base::is_long(sum_of_squares(size, delta), size, v);
     T* const product = array(12);
     if (by_product) {
       affine(above, t, hidden_.weights(), v, product, array.panels);
@@ -412,12 +413,6 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     bool& is_product = is_product_.data()[tile.number];
     is_product = (begins || is_product) && (exact ? begins && all : by_product);
     return nullptr;
-  }
-
-  // Is W ΔV as a difference of two products of T as good as W ΔV, but for some thousandths?
-  static bool is_long(Index n, const T* step, const T* v) {
-    constexpr double least = 1e3 * std::numeric_limits<T>::epsilon();
-    return sum_of_squares(n, step) > square(least) * sum_of_squares(n, v);
   }
 
   // Whether an objective did not rise, but for the rounding of terms of that size.
@@ -563,7 +558,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     T* const step = step_.data();
     for (Index k = 0; k < size; ++k) step[k] = l.W[k] - old_.data()[k];
     for (Index k = 0; k < l.out; ++k) step[size + k] = l.b ? l.b[k] - old_.data()[size + k] : T(0);
-    moved_is_product_ = i == 0 && first_try && is_long(size, step, l.W);
+    moved_is_product_ = i == 0 && first_try && Base::is_long(sum_of_squares(size, step), size, l.W);
     if (moved_is_product_)
       pack_weights(i);
     else
