@@ -57,6 +57,19 @@ def test_environment_does_not_change_the_bits():
     assert twice[:2] == results["1"][:2]
 
 
+def test_more_threads_than_there_is_work_for():
+    """They are neither started nor given scratch."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((1500, 100)), rng.integers(0, 3, 1500)
+    problem = amcore.Problem(amcore.Network([100, 100, 100, 3]), X, y)
+    one, many = (
+        amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, num_threads=threads).state
+        for threads in (1, 1_000_000)
+    )
+    for name in one:
+        np.testing.assert_array_equal(one[name], many[name])
+
+
 def test_a_tree_of_many_chunks():
     """As many samples as make 64 chunks; the last is not full."""
     generator = np.random.default_rng(4)

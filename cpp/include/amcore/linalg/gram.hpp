@@ -193,7 +193,7 @@ template <class T> class StepGram {
   // The widest layers: `out` rows of W, `in` columns.
   StepGram(Index out, Index in, const TilePlan& plan, int threads)
       : parts_(plan, in * in), sums_(blocks_of(in, block)) {
-    for (int thread = 0; thread < threads; ++thread)
+    for (int thread = 0; thread < team_of(threads, blocks_of(in, block)); ++thread)
       scratch_.push_back({Buffer<T>(in * block), Buffer<T>(right_panels_size<T>(in, block)),
                           Buffer<T>(out * block)});
   }

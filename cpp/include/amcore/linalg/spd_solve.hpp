@@ -120,7 +120,7 @@ class SpdSolver {
         rows_(triangle(blocks(size))),
         columns_(triangle(blocks(size))),
         pivot_(right_panels_size<double>(size, block)) {
-    for (int thread = 0; thread < threads; ++thread)
+    for (int thread = 0; thread < team_of(threads, blocks(std::max(size, right_sides))); ++thread)
       scratch_.emplace_back(right_panels_size<double>(size, block));
   }
 
