@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, help="where they do not; default 12000, quick 3000")
     parser.add_argument("--thread-widths", type=int, nargs="+", default=[600, 1500])
     parser.add_argument(
-        "--thread-samples", type=int, nargs="+", help="for each of them, of runs on 1, 2, … threads"
+        "--thread-samples", type=int, nargs="+", help="one for each of them, or for all"
     )
     parser.add_argument("--parts", nargs="+", choices=["growth", "scaling"], help="default: both")
     parser.add_argument("--sweeps", type=int, help="timed ones; default 3, quick 2")
@@ -236,9 +236,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="default: all cores")
     given = parser.parse_args()
     given.samples = given.samples or (3000 if given.quick else 12000)
-    given.thread_samples = given.thread_samples or [given.samples] * len(given.thread_widths)
+    given.thread_samples = given.thread_samples or [given.samples]
+    if len(given.thread_samples) == 1:
+        given.thread_samples *= len(given.thread_widths)
     if len(given.thread_samples) != len(given.thread_widths):
-        parser.error("--thread-samples: as many as --thread-widths")
+        parser.error("--thread-samples: one, or as many as --thread-widths")
     given.parts = given.parts or ["growth", "scaling"]
     given.sweeps = given.sweeps or (2 if given.quick else 3)
     given.rounds = given.rounds or (1 if given.quick else 5)

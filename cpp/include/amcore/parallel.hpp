@@ -51,6 +51,11 @@ inline int worth_a_team(double flops, int threads, double few = 3e7) {
   return flops < few ? 1 : threads;
 }
 
+// The same where so many entries are moved or added, and a team meets once.
+inline int team_for_entries(Index entries, int threads) {
+  return worth_a_team(static_cast<double>(entries), threads, 1e5);
+}
+
 // body(piece, thread) for every piece; body must not throw.
 template <class Body> void parallel_for(Index pieces, int threads, Body&& body) {
   threads = team_of(threads, pieces);

@@ -81,9 +81,9 @@ inline constexpr Index piece = 1 << 12;
 template <class T> void preactivation_update(Index size, const Activation<T>& activation,
                                              const T* V, const T* P, T* U, double gamma, double rho,
                                              double alpha, int threads) {
-  parallel_for((size + piece - 1) / piece, threads, [&](Index k, int) {
+  parallel_blocks(size, piece, threads, [&](Index first, Index last, int) {
     T best[piece], residual[piece];
-    const Index first = k * piece, count = std::min(piece, size - first);
+    const Index count = last - first;
     activation.preactivation_update(count, V + first, P + first, U + first, gamma, rho, alpha, best,
                                     residual);
     std::copy_n(best, count, U + first);
@@ -95,13 +95,12 @@ template <class T> void output_update(Index k, Index n, const Loss<T>& loss, dou
                                       const T* Y, const T* S, T* V, double gamma, double alpha,
                                       int threads) {
   const Index samples = std::max<Index>(1, piece / k);
-  threads = team_of(threads, (n + samples - 1) / samples);
+  threads = team_of(threads, blocks_of(n, samples));
   std::vector<Buffer<T>> scratch;
   for (int thread = 0; thread < threads; ++thread) scratch.emplace_back(samples * k);
-  parallel_for((n + samples - 1) / samples, threads, [&](Index part, int thread) {
-    const Index first = part * samples, count = std::min(samples, n - first);
+  parallel_blocks(n, samples, threads, [&](Index first, Index last, int thread) {
     T* const v = V + first * k;
-    output_update(k, count, loss, weight, Y + first * k, S + first * k, v, gamma, alpha,
+    output_update(k, last - first, loss, weight, Y + first * k, S + first * k, v, gamma, alpha,
                   scratch[static_cast<std::size_t>(thread)].data(), v);
   });
 }

@@ -155,10 +155,7 @@ template <class T> class SampleSums {
   }
 
   // Over all processes, once every sample of this one has been added.
-  void reduce(Reducer& reducer, int threads) {
-    parts_.finish(threads);
-    reducer.add(parts_.total(), parts_.size());
-  }
+  void reduce(Reducer& reducer, int threads) { parts_.reduce(reducer, threads); }
 
   // With the Gram matrix only.
   Moments<T> moments() const {
@@ -210,10 +207,7 @@ template <class T> class StepGram {
              Destination<T>{parts_.of(chunk), in_, Update::add}, true);
     parts_.added(chunk, t);
   }
-  void reduce(Reducer& reducer, int threads) {
-    parts_.finish(threads);
-    reducer.add(parts_.total(), parts_.size());
-  }
+  void reduce(Reducer& reducer, int threads) { parts_.reduce(reducer, threads); }
 
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {

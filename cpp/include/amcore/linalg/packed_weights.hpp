@@ -10,9 +10,8 @@ namespace amcore {
 template <class T, class Source> void pack_left_in_parallel(Index m, Index k, const Source* a,
                                                             Index row_stride, Index column_stride,
                                                             T* panels, int threads) {
-  constexpr double few = 1e5;
-  threads = worth_a_team(static_cast<double>(m) * static_cast<double>(k), threads, few);
-  parallel_blocks(m, 4 * Kernel<T>::rows, threads, [&](Index i, Index end, int) {
+  const int team = team_for_entries(m * k, threads);
+  parallel_blocks(m, 4 * Kernel<T>::rows, team, [&](Index i, Index end, int) {
     pack_left(end - i, k, a + i * row_stride, row_stride, column_stride, panels + i * k);
   });
 }

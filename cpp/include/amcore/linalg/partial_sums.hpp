@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "amcore/parallel.hpp"
+#include "amcore/reducer.hpp"
 #include "amcore/tile.hpp"
 #include "amcore/types.hpp"
 
@@ -79,8 +80,8 @@ template <class T> class PartialSums {
     waiting_[node] = slot;
   }
 
-  // Once all samples have been added.
-  void finish(int threads) {
+  // Once all samples of this process have been added: the total over all processes.
+  void reduce(Reducer& reducer, int threads) {
     left_.clear();
     for (std::size_t node = missing_.size(); --node > 0;) {
       const Index slot = waiting_[2 * node], other = waiting_[2 * node + 1];
@@ -89,15 +90,13 @@ template <class T> class PartialSums {
       waiting_[node] = slot;
     }
     constexpr Index block = 1 << 12;
-    constexpr double few = 1e6;
-    threads =
-        worth_a_team(static_cast<double>(size_) * static_cast<double>(left_.size()), threads, few);
-    parallel_blocks(size_, block, threads, [&](Index first, Index last, int) {
+    const int team = team_for_entries(size_ * static_cast<Index>(left_.size()), threads);
+    parallel_blocks(size_, block, team, [&](Index first, Index last, int) {
       for (const auto& [from, to] : left_) add(from, to, first, last);
     });
+    reducer.add(total(), size_);
   }
   T* total() const { return array(waiting_[1]); }
-  Index size() const { return size_; }
 
  private:
   static constexpr Index none = -1;
@@ -115,7 +114,7 @@ template <class T> class PartialSums {
   std::vector<Index> slot_;     // by chunk
   std::vector<Index> waiting_;  // by node: the slot of its sum, until that of its sibling is there
   std::vector<Index> free_;     // slots
-  std::vector<std::pair<const T*, T*>> left_;  // additions
+  std::vector<std::pair<const T*, T*>> left_;  // additions, when all chunks are complete
   std::unique_ptr<std::mutex> lock_;
 };
 

@@ -298,23 +298,23 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
       hidden_.update(t, s, residual, above.b, residual, v, right);
       if (!all_finite(size, v)) return "V";
       if (measure) {
-        const bool is_model = above.activation->is_identity();  // the model is the truth
-        if (!is_model)
+        const bool exact = above.activation->is_identity();  // the model is the truth
+        if (!exact)
           tally[Sum::gap] += weight_gap(i + 1, t, packed_step_.data(), V, target, z_above,
                                         products_.of(i + 1, above, tile), array);
         T *const moved = array(9), *const scratch = array(11), *const change = array(12);
         for (Index k = 0; k < size; ++k) step[k] = v[k] - V[k];
         const double squared = sum_of_squares(size, step);
         if (Base::is_long(squared, size, v)) {
-          T* const z_new = products_.place(i + 1, above, tile, v, array(2));
-          affine(above, t, hidden_.weights(), v, z_new, array.panels);
+          const T* const z_new =
+              products_.get(i + 1, above, tile, hidden_.weights(), v, array(2), array.panels);
           for (Index k = 0; k < size_above; ++k) change[k] = z_new[k] - z_above[k];
         } else {
           hidden_.apply(t, step, change, right);
         }
         tally[Sum::decrease] +=
             beta / 2 * squared + beta_above * h / 2 * sum_of_squares(size_above, change);
-        if (!is_model)
+        if (!exact)
           tally[Sum::decrease] +=
               beta_above *
               sum(size_above, majorized_gaps(size_above, *above.activation, z_above, value, slope,
@@ -433,9 +433,9 @@ template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Index first = tile.begin * l.out;
       const T* const below = previous(i) + tile.begin * l.in;
-      T *const z = products_.place(i, l, tile, below, array(0)), *const sigma = array(1);
+      T* const sigma = array(1);
+      const T* const z = products_.get(i, l, tile, packed_.data(), below, array(0), array.panels);
       const Values now{l.V + first, l.Lambda + first, l.V_old + first};
-      affine(l, tile.size, packed_.data(), below, z, array.panels);
       l.activation->value(tile.size * l.out, z, sigma);
       account(i, tile, sigma, now, array(5), sums);
       account_distance(i, chunk, tile, z, sigma, now, sums, array);

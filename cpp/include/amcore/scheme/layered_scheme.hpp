@@ -268,9 +268,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   double weight_distance(std::size_t i, double rho) {
     const Layer<T>& l = layers_[i];
     gradient_sums_.reduce(reducer_, threads_);
-    constexpr double few = 1e5;
-    const int team =
-        worth_a_team(static_cast<double>(l.out) * static_cast<double>(l.in), threads_, few);
+    const int team = team_for_entries(l.out * l.in, threads_);
     parallel_blocks(l.out, SpdSolver::block, team, [&](Index first, Index last, int) {
       for (Index j = 0; j < l.in; ++j)
         for (Index r = first; r < last; ++r)

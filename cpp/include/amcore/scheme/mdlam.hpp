@@ -139,10 +139,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   }
   // P_i for V_{i−1} given; W_i in `weights_`.
   const T* product(std::size_t i, Tile tile, const T* v, T* scratch, const Panels<T>& panels) {
-    const Layer<T>& l = layers_[i];
-    T* const p = products_.place(i, l, tile, v, scratch);
-    affine(l, tile.size, weights_.weights(), v, p, panels);
-    return p;
+    return products_.get(i, layers_[i], tile, weights_.weights(), v, scratch, panels);
   }
 
   // The sums for W_1.

@@ -82,13 +82,6 @@ template <class T> class ProductCache {
     return p;
   }
 
-  // Where P_i of a tile is to be written, whose input is v; else `scratch`.
-  T* place(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v, T* scratch) {
-    keep(i, l, tile, v);
-    T* const kept = of(i, l, tile);
-    return kept ? kept : scratch;
-  }
-
   // The same in steps, for a tile where something else may be written that is not to be found: its
   // place, null if there is none.
   T* of(std::size_t i, const Layer<T>& l, const Tile& tile) const {

@@ -284,8 +284,8 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
     if (measure && (!long_step || is_late(i + 1)))
       for (Index k = 0; k < t * here.out; ++k) step[k] = v[k] - V[k];
 
-    T* const p = products_.place(i + 1, above, tile, v, array(4));
-    affine(above, t, hidden_.weights(), v, p, array.panels);
+    const T* const p =
+        products_.get(i + 1, above, tile, hidden_.weights(), v, array(4), array.panels);
     for_each_slice<T>(tile, above.out, [&](Tile slice, Index at) {
       const Index size = slice.size * above.out;
       const T *const u = u_above + at, *const product = p + at;
