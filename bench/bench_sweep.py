@@ -39,8 +39,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from common import HERE, load_images, show_amcore, write
-from machine import Peak, describe, memory, now, versions
+from common import heading, load_images, options_parser, write
+from machine import Peak, memory
 from numpy.typing import NDArray
 from sweep_worker import Task, Worker
 
@@ -409,7 +409,7 @@ def listed(figures: dict[str, float | None], form: str) -> str:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time three-splitting sweeps.")
+    parser = options_parser(__doc__)
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument(
         "--dtypes", nargs="+", choices=("float32", "float64"), default=["float32", "float64"]
@@ -421,8 +421,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, help="of the timed runs; default 60000, quick 3000")
     parser.add_argument("--check-samples", type=int, help="of the checks; default 6000, quick 1000")
     parser.add_argument("--repeats", type=int, help="timed rounds; default 5, quick 2")
-    parser.add_argument("--quick", action="store_true", help="small, and too short to be quoted")
-    parser.add_argument("--output", type=Path, help="default: bench/results/sweep-….json")
     options = parser.parse_args(arguments)
     options.samples = options.samples or (3000 if options.quick else 60000)
     options.check_samples = options.check_samples or (1000 if options.quick else 6000)
@@ -435,21 +433,14 @@ def main(arguments: list[str] | None = None) -> int:
     source, X, labels = load_images()
     X, labels = X[: options.samples], labels[: options.samples]
     peak = Peak()
-    result: dict[str, Any] = {
-        "benchmark": "sweep",
-        "date": now(),
-        "quick": options.quick,
-        "quotable": not options.quick and options.repeats >= 5,
+    result = heading("sweep", options, "torch") | {
         "data": source,
-        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-        "machine": describe(),
-        "versions": versions("amcore", "numpy", "torch"),
-        "amcore": show_amcore(),
         "stream_gbytes_per_second": {str(t): peak.bandwidth(t) for t in options.threads},
         "peak_error": peak.error,
         "checks": {},
         "runs": [],
     }
+    result["quotable"] = not options.quick and options.repeats >= 5
     print(f"{result['machine']['cpu']}, {result['machine']['cores']} cores, data: {source}")
     if not result["quotable"]:
         print("quick or with fewer than 5 repeats: not to be quoted")
@@ -479,8 +470,7 @@ def main(arguments: list[str] | None = None) -> int:
                 result["runs"].append({"net": name, **run})
                 report_run(name, run)
 
-    output = options.output or HERE / "results" / f"sweep-{result['date'].replace(':', '')}.json"
-    write(result, output)
+    write(result, options.output / f"sweep-{result['date'].replace(':', '')}.json")
     return 0 if passed else 1
 
 

@@ -12,17 +12,14 @@ the same objectives.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from machine import describe, now, versions
+from common import heading, options_parser, write
 from sklearn.datasets import load_digits
 
 import amcore
@@ -108,25 +105,18 @@ def measure(found: dict[str, Runs], rounds: int, counts: dict[str, int]) -> dict
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = options_parser(__doc__)
     parser.add_argument("--sweeps", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--runs", type=int, default=60, help="runs a round of solve_many")
     parser.add_argument("--threads", type=int, default=0, help="of solve_many (0: OpenMP's)")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "float64"])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     given = parser.parse_args()
     if given.quick:
         given.rounds, given.runs = 2, 10
     threads = given.threads or amcore._core.max_threads()
 
-    result: dict[str, Any] = {
-        "benchmark": "throughput",
-        "quotable": not given.quick,
-        "date": now(),
-        "machine": describe(),
-        "versions": versions("amcore", "numpy", "torch"),
+    result = heading("throughput", given, "torch") | {
         "widths": WIDTHS,
         "sweeps": given.sweeps,
         "threads": threads,
@@ -169,10 +159,7 @@ def main() -> int:
         if max(apart.values()) > AGREE[dtype]:
             print(f"{dtype}: the sides differ", file=sys.stderr)
             status = 1
-    given.output.mkdir(parents=True, exist_ok=True)
-    path = given.output / "throughput.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+    write(result, given.output / "throughput.json")
     return status
 
 

@@ -44,15 +44,27 @@ def load_images() -> tuple[str, Array, Array]:
 
 
 def options_parser(text: str | None) -> argparse.ArgumentParser:
-    """With what all the newer scripts take; the first line of their text says what they do."""
+    """With what all scripts take; the first line of their text says what they do."""
     parser = argparse.ArgumentParser(description=(text or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small, and too short to be quoted")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="a folder")
+    parser.add_argument("--output", type=folder, default=HERE / "results", help="a folder")
     return parser
 
 
+def folder(name: str) -> Path:
+    """Made before any work starts, lest what is measured cannot be written."""
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error.strerror}") from None
+    return path
+
+
 def heading(benchmark: str, options: argparse.Namespace, *packages: str) -> dict[str, Any]:
-    """What every result begins with."""
+    """What every result begins with; amcore gives its own account of its build."""
+    from amcore._isa import config
+
     return {
         "benchmark": benchmark,
         "date": now(),
@@ -60,20 +72,11 @@ def heading(benchmark: str, options: argparse.Namespace, *packages: str) -> dict
         "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": describe(),
         "versions": versions("amcore", "numpy", *packages),
-        "amcore": show_amcore(),
+        "amcore": config(),
     }
 
 
-def show_amcore() -> dict[str, str]:
-    """amcore's own account of its build."""
-    from amcore._isa import config
-
-    shown: dict[str, str] = config()
-    return shown
-
-
 def write(result: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(f"\nwritten to {path}")
 

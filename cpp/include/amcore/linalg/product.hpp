@@ -315,12 +315,14 @@ template <int Vectors, bool half, class T, class Row>
   BlockSums<Vectors, half, T> sums;
   // C and D come from far away and are needed last: a column of them is asked for before each part
   // of the sum, lest all of them are at once. Columns start anywhere in a line of the cache.
+  // Two rows at a time: counters and the jump cost where another thread shares the core's decoder.
   Index p = 0;
   for (Index j = 0; j < K::columns; ++j) {
     if (j < n) {
       prefetch_column<Vectors>(to.c + j * to.ld, m);
       if (to.from != to.c) prefetch_column<Vectors>(to.from + j * to.ld, m);
     }
+#pragma GCC unroll 2
     for (const Index end = k * (j + 1) / K::columns; p < end; ++p, right += K::columns)
       sums.add(left + row(p) * K::rows, right);
   }
