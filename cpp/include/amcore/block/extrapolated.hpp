@@ -157,7 +157,9 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   // decrease is NaN where a value is not finite; the v of that sample is then as it was.
   BlockStep update(Index t, T* v, T* v_old, T omega, const T* low, const T* high, T* residual,
                    const std::array<T*, 4>& scratch, T* panels) const {
-    const auto [candidate, moved, through, pull] = scratch;
+    // No structured binding: before 16, Clang has lambdas capture none.
+    T *const candidate = scratch[0], *const moved = scratch[1], *const through = scratch[2];
+    T* const pull = scratch[3];
     std::array<Index, TilePlan::largest_tile> open;  // samples without a step so far
     BlockStep total;
     // Step of sample j to the k-th candidate, if it lowers the objective enough.

@@ -22,6 +22,8 @@ template <std::size_t N> struct Sequence {
   const char* name;
   std::array<double, N> initial;
 };
+// Before 17, Clang has none for aggregates.
+template <std::size_t N> Sequence(const char*, std::array<double, N>) -> Sequence<N>;
 
 // `value`, if it is a number of [least, most]; the largest finite one is the default bound.
 inline double in_range(double value, const char* what, double least,

@@ -21,6 +21,7 @@ template <class T> struct Target {
   T v, plus, minus;
   Target operator-() const { return {-v, -minus, -plus}; }
 };
+template <class T> Target(T, T, T) -> Target<T>;  // before 17, Clang has none for aggregates
 
 // v − tanh t
 template <class T> [[gnu::always_inline]] inline T residual_at(const Target<T>& target, T t) {
@@ -351,7 +352,7 @@ template <int size, class TargetOf>
                       (std::abs(slope2) > margin * (pull + (d + x2[i]) * s2));
     first[i] = slope1 > 0 ? 1.0f : 0.0f;
     second[i] = slope2 < 0 ? 1.0f : 0.0f;
-    open[i] = sure & ((slope1 > 0) | (slope2 < 0)) ? 0.0f : 1.0f;
+    open[i] = (sure & ((slope1 > 0) | (slope2 < 0))) ? 0.0f : 1.0f;
     const float bend1 = Rise(d, x1[i]).first * s1, bend2 = Rise(d, x2[i]).first * s2;  // −h'''
     const float left = p1[i] - std::min(1.0f, std::sqrt(2 * slope1 / bend1));
     const float right = p2[i] + std::min(1.0f, std::sqrt(2 * slope2 / bend2));
@@ -382,8 +383,8 @@ template <int size, class TargetOf>
     const float terms = std::abs(moved) * (1 + std::abs(to.v)) +
                         w * std::abs(way) * (std::abs(a[i]) + std::abs(b[i]) + std::abs(z[i]));
     const bool close = one & two & !(std::abs(gain) > margin * terms);
-    open[i] += astray | close ? 1.0f : 0.0f;
-    t[i] = two & (!one | (gain > 0)) ? b[i] : a[i];
+    open[i] += (astray | close) ? 1.0f : 0.0f;
+    t[i] = (two & (!one | (gain > 0))) ? b[i] : a[i];
   }
 }
 

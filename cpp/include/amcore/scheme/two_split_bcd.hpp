@@ -125,7 +125,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     double decrease = 0;
   };
   struct Phase {
-    enum : std::size_t { pass, factor, weight, measure, count };
+    enum : std::size_t { pass, factor, weight, measuring, count };
   };
 
   void start() {
@@ -692,7 +692,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
 
   void measure_distances() {
     measured_loss_ = 0;
-    clock_.time(Phase::measure, [&] {
+    clock_.time(Phase::measuring, [&] {
       for (std::size_t i = 0; i < depth(); ++i) measuring_pass(i);
     });
   }
