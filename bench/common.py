@@ -44,10 +44,10 @@ def load_images() -> tuple[str, Array, Array]:
 
 
 def options_parser(text: str | None) -> argparse.ArgumentParser:
-    """With what all scripts take; the first line of their text says what they do."""
+    """With what every `bench_….py` takes; the first line of their text says what they do."""
     parser = argparse.ArgumentParser(description=(text or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small, and too short to be quoted")
-    parser.add_argument("--output", type=folder, default=HERE / "results", help="a folder")
+    parser.add_argument("--output", type=folder, default=str(HERE / "results"), help="a folder")
     return parser
 
 
