@@ -218,10 +218,32 @@ template <class T> struct Destination {
 
 namespace detail {
 
-template <int Vectors, class T> inline void prefetch_column(const T* x, Index m) {
-  for (int v = 0; v < Vectors; ++v) __builtin_prefetch(x + v * Kernel<T>::width);
-  __builtin_prefetch(x + m - 1);
-}
+// What the product of a register block asks the caches for, in parts: the columns of C and D that
+// the next block is for, and lines of the left panels that come after those at work.
+template <class T> struct Ahead {
+  static constexpr int parts = Kernel<T>::columns;
+  static constexpr Index line = 64 / static_cast<Index>(sizeof(T));  // of a cache
+
+  const T *c, *from;
+  Index ld;
+  const T* left;
+  Index lines;  // in each part
+
+  // Always inlined: GCC takes a function that only prefetches for one without effect.
+  [[gnu::always_inline]] void ask(int part) const {
+    ask_column(c + part * ld);
+    if (from != c) ask_column(from + part * ld);
+    for (Index l = part * lines; l < (part + 1) * lines; ++l)
+      __builtin_prefetch(left + l * line, 0, 2);
+  }
+
+ private:
+  // Columns start anywhere in a line.
+  [[gnu::always_inline]] static void ask_column(const T* x) {
+    for (Index i = 0; i < Kernel<T>::rows; i += line) __builtin_prefetch(x + i);
+    __builtin_prefetch(x + Kernel<T>::rows - 1);
+  }
+};
 
 // To a whole block. `sum` stays in registers: nothing but constants may index it.
 template <Update update, int Vectors, class Vector, class T>
@@ -310,20 +332,16 @@ template <int Vectors, bool half, class T> struct BlockSums {
 // variables GCC 12 found no register for the last of the sums where there are 16.
 template <int Vectors, bool half, class T, class Row>
 [[gnu::noinline]] void block_product(Index k, const T* __restrict left, const T* __restrict right,
-                                     Row row, const Destination<T>& to, Index m, Index n) {
+                                     Row row, const Destination<T>& to, Index m, Index n,
+                                     const Ahead<T>& ahead) {
   using K = Kernel<T>;
   BlockSums<Vectors, half, T> sums;
-  // C and D come from far away and are needed last: a column of them is asked for before each part
-  // of the sum, lest all of them are at once. Columns start anywhere in a line of the cache.
   // Two rows at a time: counters and the jump cost where another thread shares the core's decoder.
   Index p = 0;
-  for (Index j = 0; j < K::columns; ++j) {
-    if (j < n) {
-      prefetch_column<Vectors>(to.c + j * to.ld, m);
-      if (to.from != to.c) prefetch_column<Vectors>(to.from + j * to.ld, m);
-    }
+  for (int part = 0; part < ahead.parts; ++part) {
+    ahead.ask(part);
 #pragma GCC unroll 2
-    for (const Index end = k * (j + 1) / K::columns; p < end; ++p, right += K::columns)
+    for (const Index end = k * (part + 1) / ahead.parts; p < end; ++p, right += K::columns)
       sums.add(left + row(p) * K::rows, right);
   }
   if constexpr (!half && Vectors > 0) {
@@ -336,37 +354,19 @@ template <int Vectors, bool half, class T, class Row>
   sums.store_part(to, m, n);
 }
 
-// body(i, j, m, n) for blocks of m × n entries of C, in the order of `multiply`.
-template <class T, class Body>
-void for_each_block(Index m, Index n, Index k, bool lower, Body&& body) {
-  using K = Kernel<T>;
-  constexpr Index panel = K::rows * static_cast<Index>(sizeof(T)), second_cache = 384 << 10;
-  const Index group = std::max<Index>(1, second_cache / (k * panel)) * K::rows;
-  for (Index first = 0; first < m; first += group) {
-    const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
-    for (Index j = 0; j < last; j += K::columns) {
-      Index rows;
-      for (Index i = lower ? std::max(first, j / K::width * K::width) : first; i < end; i += rows) {
-        // The upper half of a panel may be above the diagonal.
-        rows = std::min<Index>(K::rows - i % K::rows, m - i);
-        body(i, j, rows, std::min<Index>(K::columns, n - j));
-      }
-    }
-  }
-}
-
 template <class T, class Row> void block_product(Index k, const T* left, const T* right, Row row,
-                                                 const Destination<T>& to, Index m, Index n) {
+                                                 const Destination<T>& to, Index m, Index n,
+                                                 const Ahead<T>& ahead) {
   constexpr Index width = Kernel<T>::width;
   if constexpr (Kernel<T>::halves) {
     if (width < m && 2 * m <= 3 * width)
-      return block_product<1, true>(k, left, right, row, to, m, n);
-    if (2 * m <= width) return block_product<0, true>(k, left, right, row, to, m, n);
+      return block_product<1, true>(k, left, right, row, to, m, n, ahead);
+    if (2 * m <= width) return block_product<0, true>(k, left, right, row, to, m, n, ahead);
   }
   if (m > width)
-    block_product<2, false>(k, left, right, row, to, m, n);
+    block_product<2, false>(k, left, right, row, to, m, n, ahead);
   else
-    block_product<1, false>(k, left, right, row, to, m, n);
+    block_product<1, false>(k, left, right, row, to, m, n, ahead);
 }
 
 // Entry i of the first row of its panel.
@@ -375,20 +375,59 @@ template <class T> const T* in_left_panels(const T* left, Index depth, Index i) 
   return left + (i - within) * depth + within;
 }
 
+// C, register block by register block. panel(j, sum): of the right panel of column j, sum(number of
+// its rows, its entries, which rows of the left panels they meet).
+template <class T, class Panel> void multiply_blocks(Index m, Index n, Index k, const T* left,
+                                                     Index left_depth, const Destination<T>& to,
+                                                     bool lower, Panel&& panel) {
+  using K = Kernel<T>;
+  // CPUs with longer vectors have larger caches.
+  constexpr Index column = K::rows * static_cast<Index>(sizeof(T)),
+                  some_cache = AMCORE_VECTOR_BYTES * 3 << 10;
+  const Index group = std::max<Index>(1, some_cache / (k * column)) * K::rows;
+  for (Index first = 0; first < m; first += group) {
+    const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
+    // The panels of the next group, in as many pieces as there are parts of this one's blocks.
+    const Index next_group = round_up(std::min(m, end + group) - end, K::rows) * left_depth;
+    const Index pieces = round_up(end - first, K::rows) / K::rows * round_up(last, K::columns);
+    const Index lines = (next_group / Ahead<T>::line + pieces - 1) / pieces;
+    const T* ahead = left + end * left_depth;
+    const auto top = [=](Index j) {
+      return lower ? std::max(first, j / K::width * K::width) : first;
+    };
+    for (Index j = 0; j < last; j += K::columns) {
+      panel(j, [&](Index count, const T* right, auto row) {
+        Index rows;
+        for (Index i = top(j); i < end; i += rows) {
+          // The upper half of a panel may be above the diagonal.
+          rows = std::min<Index>(K::rows - i % K::rows, m - i);
+          const bool below = i + rows < end;
+          const Destination<T> next =
+              to.block(below ? i + rows : top(j + K::columns), below ? j : j + K::columns);
+          block_product(count, in_left_panels(left, left_depth, i), right, row, to.block(i, j),
+                        rows, std::min<Index>(K::columns, n - j),
+                        Ahead<T>{next.c, next.from, next.ld, ahead, lines});
+          ahead += lines * Ahead<T>::parts * Ahead<T>::line;
+        }
+      });
+    }
+  }
+}
+
 }  // namespace detail
 
 // A X from packed panels, A: m × k, X: k × n. With `lower`, blocks strictly above the diagonal of
 // C are left out.
 //
-// A right panel stays in the first cache for all rows of a group of left panels, which stay in the
-// second. The sums over k are not cut: to read and write C again costs more than longer panels.
+// A right panel meets a group of left panels, so small that the second cache also holds the next
+// one, asked for meanwhile: panels of a whole layer come from the third, and all at once they come
+// slower than they are used. The sums over k are not cut: to read and write C again costs more than
+// longer panels.
 template <class T> void multiply(Index m, Index n, Index k, const T* left, Index left_depth,
                                  const T* right, Index right_depth, const Destination<T>& to,
                                  bool lower = false) {
-  detail::for_each_block<T>(m, n, k, lower, [&](Index i, Index j, Index rows, Index columns) {
-    detail::block_product(
-        k, detail::in_left_panels(left, left_depth, i), right + j * right_depth,
-        [](Index p) { return p; }, to.block(i, j), rows, columns);
+  detail::multiply_blocks(m, n, k, left, left_depth, to, lower, [=](Index j, auto&& sum) {
+    sum(k, right + j * right_depth, [](Index p) { return p; });
   });
 }
 
@@ -400,15 +439,13 @@ template <class T> void multiply(Index m, Index n, Index k, const T* left, const
 template <class T> void multiply(Index m, Index n, Index k, const T* left,
                                  const SparsePanels<T>& right, const Destination<T>& to,
                                  bool lower = false) {
-  detail::for_each_block<T>(m, n, k, lower, [&](Index i, Index j, Index rows, Index columns) {
-    const T *const a = detail::in_left_panels(left, k, i), *const x = right.entries + j * k;
+  detail::multiply_blocks(m, n, k, left, k, to, lower, [=](Index j, auto&& sum) {
+    const T* const panel = right.entries + j * k;
     const Index q = j / Kernel<T>::columns, count = right.counts[q];
     if (count == k)
-      detail::block_product(k, a, x, [](Index p) { return p; }, to.block(i, j), rows, columns);
+      sum(k, panel, [](Index p) { return p; });
     else
-      detail::block_product(
-          count, a, x, [at = right.rows + q * k](Index p) { return Index{at[p]}; }, to.block(i, j),
-          rows, columns);
+      sum(count, panel, [at = right.rows + q * k](Index p) { return Index{at[p]}; });
   });
 }
 
