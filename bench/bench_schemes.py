@@ -5,7 +5,7 @@
 
 First the compiled core must give the objectives of the NumPy reference on few samples. Then the
 schemes take turns: a sweep that is not measured, objective included, one with dist(0, ∂f) and step
-norms, and the machine's peak beside them.
+norms, and the machine's peak and NumPy's product of a layer beside them.
 
 Flops of a sweep over n samples, in units of n d e for a layer with d inputs and e outputs (square:
 d = e), symmetric products at half. "Needed" is what the formulas need with fused passes, where the
@@ -44,6 +44,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+import numpy_product
 from common import Array, heading, load_images, options_parser, quotient, write
 from machine import Peak
 
@@ -144,6 +145,7 @@ def run(
     cpu: dict[str, list[float]] = {name: [] for name in CASES}
     phases: dict[str, list[dict[str, float]]] = {name: [] for name in CASES}
     peaks: list[float] = []
+    numpy_products: list[float] = []
     for turn in range(repeats + 1):
         for name, steps in engines.items():
             for kind in kinds:
@@ -158,6 +160,7 @@ def run(
                     phases[name].append(dict(step.record.seconds))
         if turn > 0 and (gflops := peak.flops(dtype, threads)) is not None:
             peaks.append(gflops)
+            numpy_products.append(numpy_product.gflops(dtype, threads, widths[1]))
     for steps in engines.values():
         steps.close()  # type: ignore[attr-defined]
 
@@ -167,6 +170,7 @@ def run(
         "threads": threads,
         "repeats": repeats,
         "fma_peak_gflops": speed,
+        "numpy_product_over_floor": quotient(speed, median(numpy_products)) if peaks else None,
         "schemes": {},
     }
     for name, setting in CASES.items():
@@ -202,6 +206,8 @@ def report(found: dict[str, Any]) -> None:
         "GFLOP/s"
     )
     print(f"  {'':18}  seconds   × floor: needed  performed  by CPU time  measured")
+    if (alone := found["numpy_product_over_floor"]) is not None:
+        print(f"  {'NumPy W X alone':28} {alone:15.2f}")
     for name, one in found["schemes"].items():
         needed, performed, by_cpu = (
             float("nan") if x is None else x

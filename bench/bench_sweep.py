@@ -39,6 +39,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy_product
 from common import heading, load_images, options_parser, write
 from machine import Peak, memory
 from numpy.typing import NDArray
@@ -210,6 +211,7 @@ def time_sweeps(
 ) -> dict[str, Any]:
     """Rounds of turns; see the top of this file."""
     flops_peak: list[float | None] = []
+    numpy_products: list[float] = []
     with tempfile.TemporaryDirectory(prefix="amcore-bench-") as name:
         folder = Path(name)
         write_problem(folder, net, X, labels, dtype)
@@ -223,6 +225,7 @@ def time_sweeps(
                 workers["amcore"].sweep()  # every second one is measured
                 if round_ > 0:
                     flops_peak.append(peak.flops(dtype, threads))
+                    numpy_products.append(numpy_product.gflops(dtype, threads, net.widths[1]))
             memory_use = {side: peak_memory(worker) for side, worker in workers.items()}
             for side in beside:
                 workers[side].close()
@@ -279,6 +282,7 @@ def time_sweeps(
         "errors": {s: worker.error for s, worker in workers.items() if worker.error is not None},
         "flops": {"performed": performed_flops(net, len(X)), "needed": needed_flops(net, len(X))},
         "fma_peak_gflops": {"median": median(peaks), "best": max(peaks)} if peaks else None,
+        "numpy_product_gflops": median(numpy_products),
     }
     if own is not None and peaks:
         # The second is what a core does while it has it: robust where the machine is shared.
@@ -289,6 +293,7 @@ def time_sweeps(
             result[share] = {
                 count: flops / time / 1e9 / gflops for count, flops in result["flops"].items()
             }
+        result["share_of_fma_peak_by_numpy_product"] = median(numpy_products) / median(peaks)
     return result
 
 
@@ -395,6 +400,9 @@ def report_run(name: str, run: dict[str, Any]) -> None:
         if key in run:
             shares = ", ".join(f"{count} {share:.1%}" for count, share in run[key].items())
             print(f"  {text + ':':30} {shares}")
+    if "share_of_fma_peak_by_numpy_product" in run:
+        share = run["share_of_fma_peak_by_numpy_product"]
+        print(f"  {'… by NumPy W X alone:':30} {share:.1%}")
     if lean := run["ratios"]["amcore_lean/amcore"]:
         print(f"  {'without kept products:':30} {lean['value']:.2f} × the time")
     print(f"  {'peak memory:':30} {listed(run['memory_ratios'], '{:.2f} ×')}")
