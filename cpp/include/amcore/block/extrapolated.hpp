@@ -12,6 +12,7 @@
 #include "amcore/block/step.hpp"
 #include "amcore/linalg/gram.hpp"
 #include "amcore/linalg/packed_weights.hpp"
+#include "amcore/linalg/symmetric_product.hpp"
 
 namespace amcore {
 
@@ -24,8 +25,12 @@ namespace amcore {
 template <class T> class ExtrapolatedWeightBlock {
  public:
   ExtrapolatedWeightBlock() = default;
-  ExtrapolatedWeightBlock(Index out, Index in)
-      : h_((in + 1) * (in + 1)), vector_(2 * (in + 1)), w_(out * in), b_(out) {
+  ExtrapolatedWeightBlock(Index out, Index in, int threads)
+      : h_((in + 1) * (in + 1)),
+        times_h_(in + 1, out, threads),
+        vector_(2 * (in + 1)),
+        w_(out * in),
+        b_(out) {
     for (auto& buffer : buffers_) buffer = Buffer<double>((in + 1) * out);
   }
 
@@ -34,6 +39,7 @@ template <class T> class ExtrapolatedWeightBlock {
     size_ = in + (bias ? 1 : 0);
     const MatrixMap<double> h = this->h();
     gram_matrix(h, v, in, samples, rho, threads);
+    times_h_.pack(h, threads);
     theta_ = largest_eigenvalue(h, vector_.data());
     if (!(theta_ > 0)) theta_ = rho;
   }
@@ -98,7 +104,7 @@ template <class T> class ExtrapolatedWeightBlock {
     auto right = array(right_, out), extrapolation = array(extrapolation_, out),
          product = array(product_, out), moved = array(moved_, out), rest = array(rest_, out),
          rest_product = array(rest_product_, out);
-    multiply(h(), size_, out, extrapolation.data(), product.data(), threads);
+    times_h_(out, extrapolation.data(), product.data(), threads);
     for (double theta = theta_;; theta *= 2) {
       moved = extrapolation + (right - product) / theta;
       for (Index r = 0; r < out; ++r) {
@@ -113,7 +119,7 @@ template <class T> class ExtrapolatedWeightBlock {
         if (b) moved[r * size_ + in] = static_cast<double>(b_.data()[r]) - b[r];
       }
       rest = moved - extrapolation;
-      multiply(h(), size_, out, rest.data(), rest_product.data(), threads);
+      times_h_(out, rest.data(), rest_product.data(), threads);
       if (!((rest * rest_product).sum() > theta * rest.square().sum())) break;
     }
     const double smooth = (moved * (right - 0.5 * (product + rest_product))).sum();
@@ -122,7 +128,9 @@ template <class T> class ExtrapolatedWeightBlock {
 
   Index size_ = 0;
   double theta_ = 1;
-  Buffer<double> h_, vector_;
+  Buffer<double> h_;
+  SymmetricProduct times_h_;
+  Buffer<double> vector_;
   std::array<Buffer<double>, count_> buffers_;  // a row of (W, b) after the other
   Buffer<T> w_, b_;
 };

@@ -44,7 +44,7 @@ template <class T> class WeightBlock {
         right_((in + 1) * out),
         squares_(blocks_of(out, SpdSolver::block)) {
     if (proximal) {
-      inner_ = ProximalGradient<T>(out, in);
+      inner_ = ProximalGradient<T>(out, in, threads);
       old_ = Buffer<T>(out * in);
       schur_ = Buffer<double>(in * in);
       reduced_ = Buffer<double>(in * out);

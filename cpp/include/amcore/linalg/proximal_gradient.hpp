@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "amcore/linalg/spd_solve.hpp"
+#include "amcore/linalg/symmetric_product.hpp"
 #include "amcore/regularizer/regularizer.hpp"
 
 namespace amcore {
@@ -19,20 +20,11 @@ struct InnerLoop {
   int iterations = 200;     // at most
 };
 
-// out ← H x, H of size `columns`, x and out columns × rows; blocks of columns in parallel.
-inline void multiply(const MatrixMap<double>& h, Index columns, Index rows, const double* x,
-                     double* out, int threads) {
-  parallel_blocks(rows, SpdSolver::block, threads, [&](Index j, Index end, int) {
-    const Index count = end - j;
-    const Eigen::Map<const Matrix<double>> from(x + j * columns, columns, count);
-    MatrixMap<double>(out + j * columns, columns, count).noalias() = h * from;
-  });
-}
-
 template <class T> class ProximalGradient {
  public:
   ProximalGradient() = default;
-  ProximalGradient(Index rows, Index columns) : point_(rows * columns), best_(rows * columns) {
+  ProximalGradient(Index rows, Index columns, int threads)
+      : times_h_(columns, rows, threads), point_(rows * columns), best_(rows * columns) {
     for (auto& buffer : buffers_) buffer = Buffer<double>(rows * columns);
     vector_ = Buffer<double>(2 * columns);
   }
@@ -57,13 +49,14 @@ template <class T> class ProximalGradient {
     dy.setZero();
     hy.setZero();
 
+    times_h_.pack(h, threads);
     double L = largest_eigenvalue(h, vector_.data()), momentum = 1, first = -1;
     bool plain = true;  // dy = d
     for (int k = 0; k < loop.iterations; ++k) {
       point = (origin + dy - (hy - right) / L).template cast<T>();
       regularizer.prox(rows, columns, point_.data(), static_cast<T>(1 / L), point_.data());
       dz = point.template cast<double>() - origin;
-      multiply(h, columns, rows, dz.data(), hz.data(), threads);
+      times_h_(rows, dz.data(), hz.data(), threads);
       const double smooth = ((dz - d) * (0.5 * (hd + hz) - right)).sum();
       const double rest = regularizer.difference(rows, columns, point_.data(), best_.data());
       if (!(smooth + rest <= 0)) {
@@ -97,6 +90,7 @@ template <class T> class ProximalGradient {
   }
 
  private:
+  SymmetricProduct times_h_;
   Buffer<T> point_, best_;
   std::array<Buffer<double>, 7> buffers_;
   Buffer<double> vector_;

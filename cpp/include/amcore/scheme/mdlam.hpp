@@ -54,8 +54,8 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       in = std::max(in, layers_[i].in);
       hidden = std::max(hidden, layers_[i].in);
     }
-    first_ = ExtrapolatedWeightBlock<T>(layers_[0].out, layers_[0].in);
-    rest_ = ExtrapolatedWeightBlock<T>(out, in);
+    first_ = ExtrapolatedWeightBlock<T>(layers_[0].out, layers_[0].in, threads_);
+    rest_ = ExtrapolatedWeightBlock<T>(out, in, threads_);
     hidden_ = ExtrapolatedHiddenBlock<T>(out, in);
     weights_ = PackedWeights<T>(widest, widest_in);
     products_ = ProductCache<T>(layers_, plan_, execution.keep_products);
