@@ -187,6 +187,31 @@ def test_zeros_of_the_input_are_left_out_of_products(scheme, n):
     np.testing.assert_allclose(runs[0].predict(X), runs[1].predict(X), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "regularizer"),
+    [
+        (amcore.ThreeSplitBCD(alpha=0.3), "none"),
+        (amcore.ThreeSplitBCD(alpha=0.3), "l1"),
+        (amcore.TwoSplitBCD(alpha=0.3), "none"),
+        (amcore.ADMM(beta=(100.0, 60.0, 4.0)), "none"),
+        (amcore.MDLAM(epsilon=0.5), "l1"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else type(x).__name__,
+)
+def test_layers_wider_than_a_group_of_panels(scheme, regularizer):
+    rng = np.random.default_rng(5)
+    X, Y = rng.standard_normal((400, 37)), rng.standard_normal((400, 3))
+    net = amcore.Network([37, 230, 215, 3], activation="tanh")
+    problem = amcore.Problem(net, X, Y, weight_regularizer=regularizer)
+    runs = [
+        amcore.solve(problem, scheme, max_iter=2, seed=1, backend=b)
+        for b in ("native", "reference")
+    ]
+    assert_same_state(runs[0].state, runs[1].state, 1e-9, str(scheme))
+    for k in range(3):
+        assert_same_record(runs[0].trace.records[k], runs[1].trace.records[k], str(scheme))
+
+
 LAYOUTS = {
     "Fortran order": np.asfortranarray,
     "every other row and column": lambda A: np.repeat(np.repeat(A, 2, 0), 2, 1)[::2, ::2],
