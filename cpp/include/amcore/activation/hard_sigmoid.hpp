@@ -26,7 +26,7 @@ struct HardSigmoidActivation {
   template <class T> T prox(T v, T z, T w) const {
     constexpr T inf = std::numeric_limits<T>::infinity();
     return scalar::prox_piecewise_linear<T, 3>(
-        {{{-inf, -3, 0, 0}, {-3, 3, T(1) / 6, T(0.5)}, {3, inf, 0, 1}}}, v, z, w);
+        {{{-inf, -3, 0, 0}, {-3, 3, T(1) / 6, T(0.5), -3, 0}, {3, inf, 0, 1}}}, v, z, w);
   }
 };
 
