@@ -37,7 +37,7 @@ template <class T> class ExtrapolatedWeightBlock {
   // H and θ, from the moments of V over `samples` samples.
   void prepare(const Moments<T>& v, Index in, bool bias, double samples, double rho, int threads) {
     size_ = in + (bias ? 1 : 0);
-    const MatrixMap<double> h = this->h();
+    const MatrixMap<double> h(h_.data(), size_, size_);
     gram_matrix(h, v, in, samples, rho, threads);
     times_h_.pack(h, threads);
     theta_ = largest_eigenvalue(h, vector_.data());
@@ -93,7 +93,6 @@ template <class T> class ExtrapolatedWeightBlock {
     count_
   };
 
-  MatrixMap<double> h() { return {h_.data(), size_, size_}; }
   Eigen::Map<Eigen::ArrayXd> array(Name name, Index out) {
     return {buffers_[name].data(), size_ * out};
   }
@@ -128,7 +127,7 @@ template <class T> class ExtrapolatedWeightBlock {
 
   Index size_ = 0;
   double theta_ = 1;
-  Buffer<double> h_;
+  Buffer<double> h_;  // on its way into times_h_
   SymmetricProduct times_h_;
   Buffer<double> vector_;
   std::array<Buffer<double>, count_> buffers_;  // a row of (W, b) after the other

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "amcore/linalg/packed_weights.hpp"
+#include "amcore/linalg/spd_solve.hpp"
 
 namespace amcore {
 
@@ -33,7 +34,7 @@ class SymmetricProduct {
   }
 
  private:
-  static constexpr Index block = 48;  // a multiple of the panels' columns
+  static constexpr Index block = SpdSolver::block;
 
   Buffer<double> left_;
   std::vector<Buffer<double>> right_;  // of one thread
