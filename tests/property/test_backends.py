@@ -195,21 +195,35 @@ def test_zeros_of_the_input_are_left_out_of_products(scheme, n):
         (amcore.TwoSplitBCD(alpha=0.3), "none"),
         (amcore.ADMM(beta=(100.0, 60.0, 4.0)), "none"),
         (amcore.MDLAM(epsilon=0.5), "l1"),
+        *(
+            (scheme, regularizer)
+            for scheme in (amcore.ThreeSplitBCD(alpha=0.3), amcore.MDLAM(epsilon=0.5))
+            for regularizer in (
+                amcore.regularizers.group_lasso(0.5, axis=0),
+                amcore.regularizers.group_lasso(0.5, axis=1),
+                amcore.regularizers.l2_ball(3.0),
+            )
+        ),
     ],
     ids=lambda x: x if isinstance(x, str) else type(x).__name__,
 )
 def test_layers_wider_than_a_group_of_panels(scheme, regularizer):
     rng = np.random.default_rng(5)
     X, Y = rng.standard_normal((400, 37)), rng.standard_normal((400, 3))
-    net = amcore.Network([37, 230, 215, 3], activation="tanh")
+    net = amcore.Network([37, 290, 235, 3], activation="tanh")  # systems that two threads share
     problem = amcore.Problem(net, X, Y, weight_regularizer=regularizer)
+    start = amcore.solve(problem, scheme, max_iter=0, seed=1, backend="reference").state
+    for name, array in start.items():
+        if name[0] in "UV":  # so that every block moves
+            array += rng.uniform(-0.1, 0.1, array.shape)
     runs = [
-        amcore.solve(problem, scheme, max_iter=2, seed=1, backend=b)
-        for b in ("native", "reference")
+        amcore.solve(problem, scheme, max_iter=2, init=start, backend=b, num_threads=threads)
+        for b, threads in (("native", 1), ("native", 2), ("reference", None))
     ]
-    assert_same_state(runs[0].state, runs[1].state, 1e-9, str(scheme))
+    assert_same_state(runs[0].state, runs[1].state, 0, "threads")
+    assert_same_state(runs[0].state, runs[2].state, 1e-9, str(scheme))
     for k in range(3):
-        assert_same_record(runs[0].trace.records[k], runs[1].trace.records[k], str(scheme))
+        assert_same_record(runs[0].trace.records[k], runs[2].trace.records[k], str(scheme))
 
 
 LAYOUTS = {

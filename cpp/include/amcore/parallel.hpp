@@ -4,7 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <numeric>
+#include <array>
 
 #include "amcore/types.hpp"
 
@@ -79,13 +79,26 @@ template <class Body> void parallel_blocks(Index n, Index block, int threads, Bo
   });
 }
 
-// Σ body(first, last, thread) of the blocks, added in their order; `sums` has room for one of each.
+// Σ body(first, last, thread) of the blocks, arrays of K numbers, added in their order; `sums` has
+// room for one of each.
+template <std::size_t K, class Body>
+std::array<double, K> parallel_sums(Index n, Index block, int threads, double* sums, Body&& body) {
+  parallel_blocks(n, block, threads, [&](Index first, Index last, int thread) {
+    const std::array<double, K> of_block = body(first, last, thread);
+    std::copy_n(of_block.data(), K, sums + first / block * static_cast<Index>(K));
+  });
+  std::array<double, K> total = {};
+  for (Index piece = 0; piece < blocks_of(n, block); ++piece)
+    for (double& sum : total) sum += *sums++;
+  return total;
+}
+
 template <class Body>
 double parallel_sum(Index n, Index block, int threads, double* sums, Body&& body) {
-  parallel_blocks(n, block, threads, [&](Index first, Index last, int thread) {
-    sums[first / block] = body(first, last, thread);
-  });
-  return std::accumulate(sums, sums + blocks_of(n, block), 0.0);
+  const auto of_block = [&](Index first, Index last, int thread) {
+    return std::array{body(first, last, thread)};
+  };
+  return parallel_sums<1>(n, block, threads, sums, of_block)[0];
 }
 
 }  // namespace amcore

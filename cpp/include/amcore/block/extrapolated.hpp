@@ -29,6 +29,7 @@ template <class T> class ExtrapolatedWeightBlock {
       : h_((in + 1) * (in + 1)),
         times_h_(in + 1, out, threads),
         vector_(2 * (in + 1)),
+        sums_(5 * blocks_of(out, block)),
         w_(out * in),
         b_(out) {
     for (auto& buffer : buffers_) buffer = Buffer<double>((in + 1) * out);
@@ -40,7 +41,7 @@ template <class T> class ExtrapolatedWeightBlock {
     const MatrixMap<double> h(h_.data(), size_, size_);
     gram_matrix(h, v, in, samples, rho, threads);
     times_h_.pack(h, threads);
-    theta_ = largest_eigenvalue(h, vector_.data());
+    theta_ = largest_eigenvalue(h, vector_.data(), threads);
     if (!(theta_ > 0)) theta_ = rho;
   }
 
@@ -49,26 +50,23 @@ template <class T> class ExtrapolatedWeightBlock {
                    double rho, double delta, const Regularizer<T>& regularizer, int layer,
                    int threads) {
     const Index out = sums.rows(), in = sums.columns();
-    auto right = array(right_, out), extrapolation = array(extrapolation_, out);
-    for (Index r = 0; r < out; ++r) {
-      for (Index j = 0; j < in; ++j) right[r * size_ + j] = rho * sums.cross(r, j);
-      if (b) right[r * size_ + in] = rho * sums.sum_r()[r];
-    }
-    Outcome outcome;
+    threads =
+        worth_a_team(4 * square(static_cast<double>(size_)) * static_cast<double>(out), threads);
+    double* const right = array(right_);
+    parallel_blocks(out, block, threads, [&](Index first, Index last, int) {
+      // Where the sums of few rows stay in the cache, whose order is the other one.
+      for (Index j = 0; j < in; ++j)
+        for (Index r = first; r < last; ++r) right[r * size_ + j] = rho * sums.cross(r, j);
+      for (Index r = first; b && r < last; ++r) right[r * size_ + in] = rho * sums.sum_r()[r];
+    });
+    BlockStep outcome;
     bool accepted = false;
     if (w_old && omega > 0) {
-      for (Index r = 0; r < out; ++r) {
-        for (Index j = 0; j < in; ++j)
-          extrapolation[r * size_ + j] =
-              omega * (static_cast<double>(W[r * in + j]) - w_old[r * in + j]);
-        if (b) extrapolation[r * size_ + in] = omega * (static_cast<double>(b[r]) - b_old[r]);
-      }
-      outcome = step(out, in, W, b, regularizer, threads);
+      outcome = step(out, in, W, b, Extrapolation{w_old, b_old, omega}, regularizer, threads);
       accepted = outcome.decrease >= delta / 2 * outcome.squared_step;
     }
     if (!accepted) {
-      extrapolation.setZero();
-      outcome = step(out, in, W, b, regularizer, threads);
+      outcome = step(out, in, W, b, Extrapolation{}, regularizer, threads);
       accepted = !(outcome.decrease < 0);
     }
     if (accepted && (!std::isfinite(outcome.decrease) || !all_finite(out * in, w_.data())))
@@ -82,7 +80,7 @@ template <class T> class ExtrapolatedWeightBlock {
   }
 
  private:
-  using Outcome = BlockStep;
+  static constexpr Index block = SymmetricProduct::block;  // rows
   enum Name : std::size_t {
     right_,
     extrapolation_,
@@ -93,43 +91,93 @@ template <class T> class ExtrapolatedWeightBlock {
     count_
   };
 
-  Eigen::Map<Eigen::ArrayXd> array(Name name, Index out) {
-    return {buffers_[name].data(), size_ * out};
-  }
+  // D = ω(x − x_old), 0 without an x_old.
+  struct Extrapolation {
+    const T *w_old = nullptr, *b_old = nullptr;
+    double omega = 0;
+  };
+
+  double* array(Name name) const { return buffers_[name].data(); }
 
   // One step from (W, b) + D into w_ and b_.
-  Outcome step(Index out, Index in, const T* W, const T* b, const Regularizer<T>& regularizer,
-               int threads) {
-    auto right = array(right_, out), extrapolation = array(extrapolation_, out),
-         product = array(product_, out), moved = array(moved_, out), rest = array(rest_, out),
-         rest_product = array(rest_product_, out);
-    times_h_(out, extrapolation.data(), product.data(), threads);
+  BlockStep step(Index out, Index in, const T* W, const T* b, const Extrapolation& d,
+                 const Regularizer<T>& regularizer, int threads) {
+    const bool by_row = regularizer.by_row();
+    parallel_blocks(out, block, threads, [&](Index first, Index last, int thread) {
+      double* const extrapolation = array(extrapolation_);
+      if (!d.w_old) {
+        std::fill(extrapolation + first * size_, extrapolation + last * size_, 0.0);
+        std::fill(array(product_) + first * size_, array(product_) + last * size_, 0.0);
+        return;
+      }
+      for (Index r = first; r < last; ++r) {
+        difference(in, W + r * in, d.w_old + r * in, d.omega, extrapolation + r * size_);
+        if (b) difference(1, b + r, d.b_old + r, d.omega, extrapolation + r * size_ + in);
+      }
+      times_h_(first, last, extrapolation, array(product_), thread);
+    });
     for (double theta = theta_;; theta *= 2) {
-      moved = extrapolation + (right - product) / theta;
-      for (Index r = 0; r < out; ++r) {
-        for (Index j = 0; j < in; ++j)
-          w_.data()[r * in + j] = static_cast<T>(W[r * in + j] + moved[r * size_ + j]);
-        if (b) b_.data()[r] = static_cast<T>(b[r] + moved[r * size_ + in]);
+      const T tau = static_cast<T>(1 / theta);
+      const auto move = [&](Index first, Index last, int) {
+        const double *const extrapolation = array(extrapolation_), *const right = array(right_),
+                            *const product = array(product_);
+        for (Index r = first; r < last; ++r) {
+          const auto moved = [=, at = r * size_](Index j) {
+            return extrapolation[at + j] + (right[at + j] - product[at + j]) / theta;
+          };
+          T* const w = w_.data() + r * in;
+          for (Index j = 0; j < in; ++j) w[j] = static_cast<T>(W[r * in + j] + moved(j));
+          if (b) b_.data()[r] = static_cast<T>(b[r] + moved(in));
+        }
+      };
+      if (!by_row) {
+        parallel_blocks(out, block, threads, move);
+        regularizer.prox(out, in, w_.data(), tau, w_.data());
       }
-      regularizer.prox(out, in, w_.data(), static_cast<T>(1 / theta), w_.data());
-      for (Index r = 0; r < out; ++r) {
-        for (Index j = 0; j < in; ++j)
-          moved[r * size_ + j] = static_cast<double>(w_.data()[r * in + j]) - W[r * in + j];
-        if (b) moved[r * size_ + in] = static_cast<double>(b_.data()[r]) - b[r];
-      }
-      rest = moved - extrapolation;
-      times_h_(out, rest.data(), rest_product.data(), threads);
-      if (!((rest * rest_product).sum() > theta * rest.square().sum())) break;
+      const auto judge = [&](Index first, Index last, int thread) {
+        const Index at = first * size_;
+        T* const w = w_.data() + first * in;
+        if (by_row) {
+          move(first, last, thread);
+          regularizer.prox(last - first, in, w, tau, w);
+        }
+        double *const moved = array(moved_) + at, *const rest = array(rest_) + at;
+        for (Index r = first; r < last; ++r) {
+          double* const row = array(moved_) + r * size_;
+          difference(in, w_.data() + r * in, W + r * in, 1, row);
+          if (b) difference(1, b_.data() + r, b + r, 1, row + in);
+        }
+        const double* const extrapolation = array(extrapolation_) + at;
+        for (Index i = 0; i < (last - first) * size_; ++i) rest[i] = moved[i] - extrapolation[i];
+        times_h_(first, last, array(rest_), array(rest_product_), thread);
+        const double *const right = array(right_) + at, *const product = array(product_) + at,
+                            *const rest_product = array(rest_product_) + at;
+        const auto of_entries = sums<4>((last - first) * size_, [=](Index i) {
+          return std::array{rest[i] * rest_product[i], square(rest[i]), square(moved[i]),
+                            moved[i] * (right[i] - 0.5 * (product[i] + rest_product[i]))};
+        });
+        return std::array{
+            of_entries[0], of_entries[1], of_entries[2], of_entries[3],
+            by_row ? regularizer.difference(last - first, in, W + first * in, w) : 0.0};
+      };
+      const auto [curve, squared, squared_step, smooth, fall] =
+          parallel_sums<5>(out, block, threads, sums_.data(), judge);
+      if (curve > theta * squared) continue;
+      return {squared_step,
+              smooth + (by_row ? fall : regularizer.difference(out, in, W, w_.data()))};
     }
-    const double smooth = (moved * (right - 0.5 * (product + rest_product))).sum();
-    return {moved.square().sum(), smooth + regularizer.difference(out, in, W, w_.data())};
+  }
+
+  // out ← factor (x − y)
+  static void difference(Index n, const T* x, const T* y, double factor, double* out) {
+    for (Index i = 0; i < n; ++i) out[i] = factor * (static_cast<double>(x[i]) - y[i]);
   }
 
   Index size_ = 0;
   double theta_ = 1;
   Buffer<double> h_;  // on its way into times_h_
   SymmetricProduct times_h_;
-  Buffer<double> vector_;
+  Buffer<double> vector_, sums_;
   std::array<Buffer<double>, count_> buffers_;  // a row of (W, b) after the other
   Buffer<T> w_, b_;
 };

@@ -47,8 +47,8 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
   // For regularised updates.
   void prepare_regularized(Index out, Index in, const T* W, double gamma, double rho, int threads) {
     threads = worth_a_team(flops(out, in), threads);
-    steepest_ =
-        rho * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads), vector_.data());
+    steepest_ = rho * largest_eigenvalue(prepare_gram(out, in, W, gamma, rho, threads),
+                                         vector_.data(), threads);
   }
 
   // s, v: in × t, may be the same;  u: out × t;  b: null if there is none;  residual: out × t, on

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "amcore/linalg/spd_solve.hpp"
 #include "amcore/linalg/symmetric_product.hpp"
@@ -24,9 +25,9 @@ template <class T> class ProximalGradient {
  public:
   ProximalGradient() = default;
   ProximalGradient(Index rows, Index columns, int threads)
-      : times_h_(columns, rows, threads), point_(rows * columns), best_(rows * columns) {
-    for (auto& buffer : buffers_) buffer = Buffer<double>(rows * columns);
-    vector_ = Buffer<double>(2 * columns);
+      : times_h_(columns, rows, threads), sums_(4 * blocks_of(rows, block)), vector_(2 * columns) {
+    for (auto& buffer : steps_) buffer = Buffer<double>(rows * columns);
+    for (auto& buffer : points_) buffer = Buffer<T>(rows * columns);
   }
 
   // x: rows × columns, row-major, X⁰ on entry. h: columns × columns; r: columns × rows, a row of R
@@ -34,66 +35,85 @@ template <class T> class ProximalGradient {
   double solve(Index rows, Index columns, const MatrixMap<double>& h, const MatrixMap<double>& r,
                const Regularizer<T>& regularizer, T* x, const InnerLoop& loop, int threads) {
     const Index size = rows * columns;
-    const auto array = [&](std::size_t k) {
-      return Eigen::Map<Eigen::ArrayXd>(buffers_[k].data(), size);
-    };
-    const Eigen::Map<const Eigen::ArrayXd> right(r.data(), size);
-    auto origin = array(0), d = array(1), hd = array(2), dy = array(3), hy = array(4);
-    auto dz = array(5), hz = array(6);
-    ConstArrayMap<T> start(x, size);
-    ArrayMap<T> point(point_.data(), size), best(best_.data(), size);
-    origin = start.template cast<double>();
-    best = start;
-    d.setZero();
-    hd.setZero();
-    dy.setZero();
-    hy.setZero();
+    const double* const right = r.data();
+    // D at the best point, at the one before it, and at Z, which is tried next; beside them D H.
+    double *d = steps_[0].data(), *d_before = steps_[1].data(), *dz = steps_[2].data();
+    double *hd = steps_[3].data(), *hd_before = steps_[4].data(), *hz = steps_[5].data();
+    T *z = points_[0].data(), *spare = points_[1].data();
+    const T* best = x;
+    for (double* const zero : {d, d_before, hd, hd_before}) std::fill_n(zero, size, 0.0);
 
     times_h_.pack(h, threads);
-    double L = largest_eigenvalue(h, vector_.data()), momentum = 1, first = -1;
-    bool plain = true;  // dy = d
+    double L = largest_eigenvalue(h, vector_.data(), threads), momentum = 1, first_residual = -1;
+    double share = 0;  // of the step before: Y = X + share (X − X_before)
     for (int k = 0; k < loop.iterations; ++k) {
-      point = (origin + dy - (hy - right) / L).template cast<T>();
-      regularizer.prox(rows, columns, point_.data(), static_cast<T>(1 / L), point_.data());
-      dz = point.template cast<double>() - origin;
-      times_h_(rows, dz.data(), hz.data(), threads);
-      const double smooth = ((dz - d) * (0.5 * (hd + hz) - right)).sum();
-      const double rest = regularizer.difference(rows, columns, point_.data(), best_.data());
+      const bool plain = share == 0, by_row = regularizer.by_row();
+      const T tau = static_cast<T>(1 / L);
+      const auto step = [=](Index first, Index last, int) {
+        for (Index i = first * columns; i < last * columns; ++i) {
+          const double dy = d[i] + share * (d[i] - d_before[i]);
+          const double hy = hd[i] + share * (hd[i] - hd_before[i]);
+          z[i] = static_cast<T>(x[i] + dy - (hy - right[i]) / L);
+        }
+      };
+      if (!by_row) {
+        parallel_blocks(rows, block, threads, step);
+        regularizer.prox(rows, columns, z, tau, z);
+      }
+      const auto judge = [=, this, &regularizer](Index first, Index last, int thread) {
+        const Index at = first * columns, count = (last - first) * columns;
+        if (by_row) {
+          step(first, last, thread);
+          regularizer.prox(last - first, columns, z + at, tau, z + at);
+        }
+        for (Index i = at; i < at + count; ++i) dz[i] = static_cast<double>(z[i]) - x[i];
+        times_h_(first, last, dz, hz, thread);
+        const auto of_entries = sums<3>(count, [=](Index entry) {
+          const Index i = at + entry;
+          const double dy = d[i] + share * (d[i] - d_before[i]), change = dz[i] - d[i];
+          return std::array{change * (0.5 * (hd[i] + hz[i]) - right[i]), square(dz[i] - dy),
+                            (dy - dz[i]) * change};
+        });
+        const double rest =
+            by_row ? regularizer.difference(last - first, columns, z + at, best + at) : 0;
+        return std::array{of_entries[0], of_entries[1], of_entries[2], rest};
+      };
+      auto [smooth, moved, against, rest] =
+          parallel_sums<4>(rows, block, threads, sums_.data(), judge);
+      if (!by_row) rest = regularizer.difference(rows, columns, z, best);
       if (!(smooth + rest <= 0)) {
         if (plain) {
           constexpr double few = 8 * std::numeric_limits<double>::epsilon();
           if (!(smooth + rest > few * (std::abs(smooth) + std::abs(rest)))) break;
           L *= 2;  // the eigenvalue was an estimate from below
         }
-        dy = d;
-        hy = hd;
+        share = 0;
         momentum = 1;
-        plain = true;
         continue;
       }
-      const double residual = L * std::sqrt((dz - dy).square().sum());
-      if (first < 0) first = residual;
-      if (((dy - dz) * (dz - d)).sum() > 0) momentum = 1;
+      const double residual = L * std::sqrt(moved);
+      if (first_residual < 0) first_residual = residual;
+      if (against > 0) momentum = 1;
       const double next = (1 + std::sqrt(1 + 4 * momentum * momentum)) / 2;
-      const double share = (momentum - 1) / next;
+      share = (momentum - 1) / next;
       momentum = next;
-      dy = dz + share * (dz - d);
-      hy = hz + share * (hz - hd);
-      plain = share == 0;
-      d = dz;
-      hd = hz;
-      best = point;
-      if (residual <= loop.tolerance * first) break;
+      std::swap(d, d_before), std::swap(d, dz);
+      std::swap(hd, hd_before), std::swap(hd, hz);
+      best = z;
+      std::swap(z, spare);
+      if (residual <= loop.tolerance * first_residual) break;
     }
-    std::copy_n(best_.data(), size, x);
-    return (d * (right - 0.5 * hd)).sum();
+    if (best != x) std::copy_n(best, size, x);
+    return sum(size, [=](Index i) { return d[i] * (right[i] - 0.5 * hd[i]); });
   }
 
  private:
+  static constexpr Index block = SymmetricProduct::block;  // rows
+
   SymmetricProduct times_h_;
-  Buffer<T> point_, best_;
-  std::array<Buffer<double>, 7> buffers_;
-  Buffer<double> vector_;
+  std::array<Buffer<double>, 6> steps_;
+  std::array<Buffer<T>, 2> points_;
+  Buffer<double> sums_, vector_;
 };
 
 }  // namespace amcore

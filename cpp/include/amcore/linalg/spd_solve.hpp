@@ -330,14 +330,17 @@ class GramProduct {
 };
 
 // λ_max(H) by power iteration from a fixed start, enlarged a little; scratch: 2n numbers.
-inline double largest_eigenvalue(const MatrixMap<double>& h, double* scratch) {
+inline double largest_eigenvalue(const MatrixMap<double>& h, double* scratch, int threads) {
   const Index n = h.rows();
   Eigen::Map<Eigen::VectorXd> v(scratch, n), hv(scratch + n, n);
   for (Index i = 0; i < n; ++i) v[i] = 1 + 0.5 * std::sin(static_cast<double>(i + 1));
+  threads = team_for_entries(n * n, threads);
   double estimate = 0;
   for (int k = 0; k < 30; ++k) {
     v /= v.norm();
-    hv.noalias() = h * v;
+    parallel_blocks(n, SpdSolver::block, threads, [&](Index first, Index last, int) {
+      hv.segment(first, last - first).noalias() = h.middleCols(first, last - first).transpose() * v;
+    });
     estimate = hv.norm();
     v = hv;
   }

@@ -10,6 +10,8 @@ namespace amcore {
 
 class SymmetricProduct {
  public:
+  static constexpr Index block = SpdSolver::block;  // columns
+
   SymmetricProduct() = default;
   // The largest matrix and the most columns.
   SymmetricProduct(Index size, Index columns, int threads)
@@ -23,19 +25,15 @@ class SymmetricProduct {
     pack_left_in_parallel(size_, size_, h.data(), Index(1), size_, left_.data(), threads);
   }
 
-  // out ← H x, both of that many columns; blocks of them in parallel.
-  void operator()(Index columns, const double* x, double* out, int threads) const {
-    parallel_blocks(columns, block, threads, [&](Index j, Index end, int thread) {
-      double* const panels = right_[static_cast<std::size_t>(thread)].data();
-      pack_right(size_, end - j, x + j * size_, panels);
-      multiply(size_, end - j, size_, left_.data(), panels,
-               Destination<double>{out + j * size_, size_});
-    });
+  // out ← H x for a block of columns, by one thread.
+  void operator()(Index first, Index last, const double* x, double* out, int thread) const {
+    double* const panels = right_[static_cast<std::size_t>(thread)].data();
+    pack_right(size_, last - first, x + first * size_, panels);
+    multiply(size_, last - first, size_, left_.data(), panels,
+             Destination<double>{out + first * size_, size_});
   }
 
  private:
-  static constexpr Index block = SpdSolver::block;
-
   Buffer<double> left_;
   std::vector<Buffer<double>> right_;  // of one thread
   Index size_ = 0;
