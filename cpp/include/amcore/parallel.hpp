@@ -30,10 +30,10 @@ inline int current_thread() {
 #endif
 }
 
-// Ends the idle threads of the runtime: a child forked while they wait would hang in its first
-// parallel region.
+// Ends the idle threads of GCC's runtime: a child forked while they wait would hang in its first
+// parallel region. LLVM's starts anew in a child, and fails there once it has been paused.
 inline void pause_threads() {
-#ifdef _OPENMP
+#if defined(_OPENMP) && !defined(__clang__)
   omp_pause_resource_all(omp_pause_hard);
 #endif
 }
