@@ -49,18 +49,6 @@ template <class Term> double sum(Index n, Term&& term) {
   return sums<1>(n, [&](Index i) { return std::array{static_cast<double>(term(i))}; })[0];
 }
 
-// max(0, max term(i)), in lanes too; what is not a number does not count.
-template <class Term> double greatest(Index n, Term&& term) {
-  constexpr Index lanes = 8;
-  double lane[lanes] = {};
-  const auto take = [&](Index l, double x) { lane[l] = x > lane[l] ? x : lane[l]; };
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (Index l = 0; l < lanes; ++l) take(l, static_cast<double>(term(i + l)));
-  for (; i < n; ++i) take(i % lanes, static_cast<double>(term(i)));
-  return *std::max_element(lane, lane + lanes);
-}
-
 inline double square(double x) { return x * x; }
 
 template <class T> double sum_of_squares(Index n, const T* x) {

@@ -6,8 +6,9 @@
 // Zeng, Lin, Yao, Zhou (JMLR 22, 2021), local linear approximation.
 #pragma once
 
+#include <algorithm>
+
 #include "amcore/activation/activation.hpp"
-#include "amcore/check.hpp"
 
 namespace amcore {
 
@@ -44,9 +45,12 @@ template <class T> auto majorized_gaps(Index n, const Activation<T>& activation,
   };
 }
 
-// max |t − center|
+// max |t − center|; what is not a number does not count.
 template <class T> double distance_from(Index n, const T* t, double center) {
-  return greatest(n, [=](Index i) { return std::abs(static_cast<double>(t[i]) - center); });
+  const ConstArrayMap<T> all(t, n);
+  const double above = all.template maxCoeff<Eigen::PropagateNumbers>() - center,
+               below = center - all.template minCoeff<Eigen::PropagateNumbers>();
+  return std::max({0.0, above, below});
 }
 
 }  // namespace amcore

@@ -134,10 +134,11 @@ template <class T, class F> void map_blocks_to_pairs(Index n, const T* u, T* a, 
 }
 
 // tanh(inner a) − tanh(inner b), with an error relative to a − b:
-// tanh a − tanh b = tanh(a − b)(1 − tanh a tanh b), the last factor being (x_a y_b + y_a x_b)/2.
+// tanh a − tanh b = tanh(a − b)(1 − tanh a tanh b), the last factor being 2(x_a y_b + y_a x_b) over
+// both sums.
 template <class T> [[gnu::always_inline]] inline T tanh_change(T a, T b, T inner = 1) {
-  const Gaps<T> p(inner * a), q(inner * b);
-  return Gaps<T>(inner * (a - b)).tanh * ((p.x * q.y + p.y * q.x) / 2);
+  const Ratio<T> p(inner * a), q(inner * b), step(inner * (a - b));
+  return step.difference * (2 * (p.x * q.y + p.y * q.x)) / (step.sum * (p.sum * q.sum));
 }
 
 }  // namespace amcore::scalar
