@@ -9,8 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "amcore/block/step.hpp"
-#include "amcore/linalg/gram.hpp"
+#include "amcore/block/weight.hpp"
 #include "amcore/linalg/packed_weights.hpp"
 #include "amcore/linalg/symmetric_product.hpp"
 
@@ -52,12 +51,9 @@ template <class T> class ExtrapolatedWeightBlock {
     const Index out = sums.rows(), in = sums.columns();
     threads =
         worth_a_team(4 * square(static_cast<double>(size_)) * static_cast<double>(out), threads);
-    double* const right = array(right_);
+    const MatrixMap<double> right(array(right_), size_, out);
     parallel_blocks(out, block, threads, [&](Index first, Index last, int) {
-      // Where the sums of few rows stay in the cache, whose order is the other one.
-      for (Index j = 0; j < in; ++j)
-        for (Index r = first; r < last; ++r) right[r * size_ + j] = rho * sums.cross(r, j);
-      for (Index r = first; b && r < last; ++r) right[r * size_ + in] = rho * sums.sum_r()[r];
+      residual_rows(first, last, sums, rho, right);
     });
     BlockStep outcome;
     bool accepted = false;

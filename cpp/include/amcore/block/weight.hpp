@@ -35,6 +35,17 @@ template <class T> void gram_matrix(MatrixMap<double> h, const Moments<T>& v, In
   mirror(h, rho, threads);
 }
 
+// Rows of R = ρ (U − W V − b1ᵀ)Ṽᵀ, from the sums over samples; a row of R is a column of `right`.
+template <class T> void residual_rows(Index first, Index last, const SampleSums<T>& sums,
+                                      double rho, MatrixMap<double> right) {
+  const Index in = sums.columns();
+  // Where the sums of few rows stay in the cache, whose order is the other one.
+  for (Index j = 0; j < in; ++j)
+    for (Index r = first; r < last; ++r) right(j, r) = rho * sums.cross(r, j);
+  if (right.rows() > in)
+    for (Index r = first; r < last; ++r) right(in, r) = rho * sums.sum_r()[r];
+}
+
 template <class T> class WeightBlock {
  public:
   WeightBlock() = default;
@@ -71,12 +82,9 @@ template <class T> class WeightBlock {
 
     MatrixMap<double> right(right_.data(), size, out);  // a row of the right side is a column here
     parallel_blocks(out, SpdSolver::block, threads, [&](Index first, Index last, int) {
-      // Where the sums of few rows stay in the cache, whose order is the other one.
-      for (Index j = 0; j < in; ++j)
-        for (Index r = first; r < last; ++r) right(j, r) = rho * sums.cross(r, j);
+      residual_rows(first, last, sums, rho, right);
       for (Index r = first; r < last; ++r) {
         for (Index j = 0; j < in; ++j) right(j, r) -= lam * static_cast<double>(W[r * in + j]);
-        if (b) right(in, r) = rho * sums.sum_r()[r];
         if (!anchor_W) continue;
         for (Index j = 0; j < in; ++j)
           right(j, r) -= alpha * (static_cast<double>(W[r * in + j]) - anchor_W[r * in + j]);

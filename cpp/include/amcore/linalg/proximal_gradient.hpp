@@ -35,6 +35,7 @@ template <class T> class ProximalGradient {
   double solve(Index rows, Index columns, const MatrixMap<double>& h, const MatrixMap<double>& r,
                const Regularizer<T>& regularizer, T* x, const InnerLoop& loop, int threads) {
     const Index size = rows * columns;
+    const bool by_row = regularizer.by_row();
     const double* const right = r.data();
     // D at the best point, at the one before it, and at Z, which is tried next; beside them D H.
     double *d = steps_[0].data(), *d_before = steps_[1].data(), *dz = steps_[2].data();
@@ -47,7 +48,7 @@ template <class T> class ProximalGradient {
     double L = largest_eigenvalue(h, vector_.data(), threads), momentum = 1, first_residual = -1;
     double share = 0;  // of the step before: Y = X + share (X − X_before)
     for (int k = 0; k < loop.iterations; ++k) {
-      const bool plain = share == 0, by_row = regularizer.by_row();
+      const bool plain = share == 0;
       const T tau = static_cast<T>(1 / L);
       const auto step = [=](Index first, Index last, int) {
         for (Index i = first * columns; i < last * columns; ++i) {
