@@ -429,6 +429,29 @@ def test_constrained_update_is_the_nearest_feasible_point(activation):
         assert (np.abs(new - P) <= nearest + 1e-9).all()
 
 
+@pytest.mark.parametrize("activation", MONOTONE)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_native_steps_of_u_reach_the_nearest_feasible_point(activation, dtype):
+    """As the reference finds it in float64; the weights are moved, so that many entries stop."""
+    problem, rng = make((5, 90, 70, 3), activation, dtype=dtype), np.random.default_rng(2)
+    sigma, epsilon = problem.network.activations[0].reference, 0.01
+    before, stopped = None, []
+    for step in amcore.iterate(problem, amcore.MDLAM(epsilon=epsilon), max_iter=4):
+        after = {name: array.astype(float) for name, array in step.state.items()}
+        for i in (1, 2) if before else ():
+            below = problem.X.astype(float) if i == 1 else after[f"V{i - 1}"]
+            P = below @ after[f"W{i}"].T + after[f"b{i}"]
+            expected = constrained_update(sigma, before[f"V{i}"], P, before[f"U{i}"], epsilon)
+            tolerance = 1e-9 if dtype == np.float64 else 1e-3
+            np.testing.assert_allclose(after[f"U{i}"], expected, rtol=0, atol=tolerance)
+            stopped.extend(np.sign(P - expected).flat)
+        before = after
+        for W in step.state["W1"], step.state["W2"]:
+            W += 0.03 * rng.standard_normal(W.shape)
+    for side in (-1, 0, 1):
+        assert stopped.count(side) > 0.01 * len(stopped)
+
+
 def tangent_distance(sigma, a, z, g, epsilon):
     """Distance of −g to the normal cones, from feasible points around and limits along the face."""
 

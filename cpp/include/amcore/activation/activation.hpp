@@ -47,7 +47,9 @@ struct IdentityActivation;
 
 template <class Op, class T> class ActivationOf final : public Activation<T> {
   static constexpr bool of_arrays = OfArrays<Op, T>;
-  static constexpr bool has_inverse = requires(const Op& op, T v) { op.inverse(v); };
+  static constexpr bool has_inverse = requires(const Op& op, T v) {
+    op.inverse(v);
+  } || requires(const Op& op, Index n, T* x) { op.inverse(n, x, x); };
 
  public:
   explicit ActivationOf(const ParameterValues& values) : op_(values) {}
@@ -93,7 +95,9 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
   }
   bool invertible() const override { return has_inverse; }
   void inverse(Index n, const T* v, T* out) const override {
-    if constexpr (has_inverse)
+    if constexpr (has_inverse && of_arrays)
+      op_.inverse(n, v, out);
+    else if constexpr (has_inverse)
       for (Index i = 0; i < n; ++i) out[i] = op_.inverse(v[i]);
   }
   double preactivation_update(Index n, const T* v, const T* p, const T* u, double gamma, double rho,

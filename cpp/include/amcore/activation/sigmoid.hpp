@@ -32,7 +32,10 @@ struct SigmoidActivation {
     scalar::map_blocks(n, a, b, out,
                        [](T s, T t) { return scalar::tanh_change(s, t, T(0.5)) / 2; });
   }
-  template <class T> T inverse(T v) const { return std::log(v / (1 - v)); }
+  template <class T> void inverse(Index n, const T* v, T* out) const {
+    using Block = scalar::Block<T>;
+    scalar::map_arrays(n, v, out, [](const Block& y) { return Block((y / (1 - y)).log()); });
+  }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     const auto target = [](auto goal) {
       return scalar::Target{2 * goal - 1, 2 * goal, 2 * (goal - 1)};

@@ -58,7 +58,10 @@ struct SoftplusActivation {
       scalar::write_block(result, count, out + first);
     });
   }
-  template <class T> T inverse(T v) const { return v + std::log(-std::expm1(-v)); }
+  template <class T> void inverse(Index n, const T* v, T* out) const {
+    using Block = scalar::Block<T>;
+    scalar::map_arrays(n, v, out, [](const Block& y) { return Block(y + (-(-y).expm1()).log()); });
+  }
   // h has one minimum where it is convex: where v ≤ 0, or φ' ≤ v²/(8 + 3.4v) ≤ w (checked on a
   // dense grid); and where z ≥ −1.9: with two, h'(p) > 0 where φ'(p) = w for a p > z, so that
   // z < p − φ/φ' < p − 1/(1 − s) = p − 1 − e^p ≤ −2. There float32 steps lead near it, and steps

@@ -31,7 +31,14 @@ struct TanhActivation {
   template <class T> void difference(Index n, const T* a, const T* b, T* out) const {
     scalar::map_blocks(n, a, b, out, [](T s, T t) { return scalar::tanh_change(s, t); });
   }
-  template <class T> T inverse(T v) const { return std::atanh(v); }
+  // ½ log((1 + v)/(1 − v)), accurate near 0 and near ±1
+  template <class T> void inverse(Index n, const T* v, T* out) const {
+    using Block = scalar::Block<T>;
+    scalar::map_arrays(n, v, out, [](const Block& y) {
+      const Block u = (2 * y.abs() / (1 - y.abs())).log1p() / 2;
+      return Block((y < 0).select(-u, u));
+    });
+  }
   template <class T> void prox(Index n, const T* v, const T* z, T w, T* out) const {
     const auto target = [](auto goal) { return scalar::Target{goal, goal + 1, goal - 1}; };
     scalar::tanh_prox(n, v, z, w, T(1), T(1), target, out);

@@ -9,6 +9,7 @@
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/check.hpp"
+#include "amcore/scalar/tanh.hpp"
 
 namespace amcore {
 
@@ -28,46 +29,40 @@ template <class T> void constraint_bounds(Index n, const T* h, T epsilon, T* low
 // kept where no such point is found, because ε is below the rounding of a or h is flat to rounding.
 template <class T> void constrained_update(Index n, const Activation<T>& activation, const T* a,
                                            const T* p, const T* z, T epsilon, T* out) {
-  constexpr Index block = 256;
+  constexpr Index block = 128;
   constexpr T eps = std::numeric_limits<T>::epsilon();
-  std::array<Index, block> at;
   std::array<T, block> value, inwards, end;
-  for (Index first = 0; first < n; first += block) {
+  std::array<scalar::Bits<T>, block> open;  // 1 or 0, whether an entry is still to be found
+  for (Index first = 0; first < n;
+       first += block, a += block, p += block, z += block, out += block) {
     const Index count = std::min(block, n - first);
-    activation.value(count, p + first, value.data());
-    Index open = 0;
+    activation.value(count, p, value.data());
+    scalar::Bits<T> any = 0;
     for (Index i = 0; i < count; ++i) {
-      const Index k = first + i;
-      const bool outside = std::abs(a[k] - value[i]) > epsilon;
-      out[k] = outside ? z[k] : p[k];
-      if (!outside) continue;
-      at[open] = k;
-      inwards[open++] = value[i] > a[k] ? T(-1) : T(1);
+      open[i] = std::abs(a[i] - value[i]) > epsilon;
+      inwards[i] = value[i] > a[i] ? T(-1) : T(1);
+      out[i] = open[i] ? z[i] : p[i];
+      any |= open[i];
     }
+    // Of all entries, also those that are not open: that vectorises.
     for (const int units : {0, 2, 4, 8, 16}) {
-      if (open == 0) break;
+      if (!any) break;
       const T few = static_cast<T>(units) * eps;
-      for (Index i = 0; i < open; ++i) {
-        const T level = a[at[i]], target = level - inwards[i] * epsilon;
-        value[i] = target + inwards[i] * (few * (std::abs(level) + epsilon));
-      }
-      activation.inverse(open, value.data(), end.data());
-      for (Index i = 0; i < open; ++i) {
-        const auto [lower, upper] = std::minmax(z[at[i]], p[at[i]]);
+      for (Index i = 0; i < count; ++i)
+        value[i] = a[i] - inwards[i] * epsilon + inwards[i] * (few * (std::abs(a[i]) + epsilon));
+      activation.inverse(count, value.data(), end.data());
+      for (Index i = 0; i < count; ++i) {
         const T moved = end[i] + inwards[i] * (few * std::abs(end[i]));
-        end[i] = moved < upper ? (moved > lower ? moved : lower) : upper;
+        end[i] = std::max(std::min(z[i], p[i]), std::min(std::max(z[i], p[i]), moved));
       }
-      activation.value(open, end.data(), value.data());
-      Index left = 0;
-      for (Index i = 0; i < open; ++i) {
-        if (std::abs(a[at[i]] - value[i]) <= epsilon) {
-          out[at[i]] = end[i];
-          continue;
-        }
-        inwards[left] = inwards[i];
-        at[left++] = at[i];
+      activation.value(count, end.data(), value.data());
+      any = 0;
+      for (Index i = 0; i < count; ++i) {
+        const scalar::Bits<T> found = open[i] & (std::abs(a[i] - value[i]) <= epsilon);
+        out[i] = found ? end[i] : out[i];
+        open[i] &= ~found;
+        any |= open[i];
       }
-      open = left;
     }
   }
 }

@@ -191,9 +191,10 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   ExtrapolatedHiddenBlock(Index out, Index in)
       : PackedWeights<T>(out, in),
         wide_(out * in),
-        power_(square_size(out, in)),
-        next_(square_size(out, in)),
-        gram_(std::min(out, in)) {}
+        gram_(square_size(out, in)),
+        powers_{Buffer<T>(square_size(out, in)), Buffer<T>(square_size(out, in))},
+        gram_product_(std::min(out, in)),
+        square_product_(std::min(out, in)) {}
 
   void prepare(Index out, Index in, const T* W, double rho, double delta, int threads) {
     this->pack(out, in, W, threads);
@@ -273,27 +274,34 @@ template <class T> class ExtrapolatedHiddenBlock : public PackedWeights<T> {
   static Index square_size(Index out, Index in) { return std::min(out, in) * std::min(out, in); }
 
   // Upper bound ‖M^p‖^{1/p} of the largest eigenvalue of M = W Wᵀ or WᵀW, whichever is smaller,
-  // p = 2⁶; too large by a factor of d^{1/(2p)} at most, d the size of M.
+  // p = 2⁶; too large by a factor of d^{1/(2p)} at most, d the size of M. The powers are of T: a
+  // step lowers F for any τ > ½ρ λ_max, so that their rounding does not matter.
   double eigenvalue_bound(Index out, Index in, const T* W, int threads) {
     constexpr int squarings = 6;
-    const Index size = std::min(out, in);
-    MatrixMap<double> power(power_.data(), size, size), next(next_.data(), size, size);
-    gram_(wider(out, in, W, wide_.data(), threads), power, threads);
-    double norm = power.norm(), bound = norm, exponent = 1;
+    const Index size = std::min(out, in), entries = size * size;
+    const MatrixMap<double> gram(gram_.data(), size, size);
+    gram_product_(wider(out, in, W, wide_.data(), threads), 1, gram, threads);
+    double norm = std::sqrt(sum_of_squares(entries, gram.data())), bound = norm, exponent = 1;
     if (!(norm > 0)) return norm;
+    T *power = powers_[0].data(), *next = powers_[1].data();
+    for (Index i = 0; i < entries; ++i) power[i] = static_cast<T>(gram.data()[i] / norm);
+    norm = 1;
     for (int k = 0; k < squarings; ++k) {
-      power /= norm;
-      gram_(power, next, threads);  // M² = M Mᵀ
-      power = next;
-      norm = power.norm();
+      // (M/‖M‖)² = M Mᵀ/‖M‖²
+      square_product_(MatrixMap<T>(power, size, size), static_cast<T>(1 / square(norm)),
+                      MatrixMap<T>(next, size, size), threads);
+      std::swap(power, next);
+      norm = std::sqrt(sum_of_squares(entries, power));
       exponent /= 2;
       bound *= std::pow(norm, exponent);
     }
     return bound;
   }
 
-  Buffer<double> wide_, power_, next_;
-  GramProduct gram_;
+  Buffer<double> wide_, gram_;
+  std::array<Buffer<T>, 2> powers_;
+  GramProduct<double> gram_product_;
+  GramProduct<T> square_product_;
   double rho_ = 1, delta_ = 0;
   T share_ = 1;  // ρ/τ
 };

@@ -143,13 +143,13 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     rho_ = rho;
     const MatrixMap<double> wide = wider(out, in, W, wide_.data(), threads);
     MatrixMap<double> shifted = solver_.matrix(wide.rows());
-    gram_(wide, shifted, threads);
+    gram_(wide, 1, shifted, threads);
     shifted.diagonal().array() += gamma / rho;
     return shifted;
   }
 
   SpdSolver solver_;
-  GramProduct gram_;
+  GramProduct<double> gram_;
   Buffer<double> wide_;
   Buffer<T> packed_k_;
   Buffer<double> vector_;  // scratch

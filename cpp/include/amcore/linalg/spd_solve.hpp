@@ -267,7 +267,7 @@ class SpdSolver {
 };
 
 // h ← scale · h, of which only the lower triangle is read; both are written.
-inline void mirror(MatrixMap<double> h, double scale, int threads) {
+template <class S> void mirror(MatrixMap<S> h, S scale, int threads) {
   constexpr Index block = SpdSolver::block;
   const Index n = h.rows();
   parallel_blocks(n, block, threads, [&](Index first, Index last, int) {
@@ -294,39 +294,38 @@ MatrixMap<double> wider(Index rows, Index columns, const T* W, double* out, int 
   return {out, m, n};
 }
 
-// Products A Aᵀ of float64 matrices.
-class GramProduct {
+// Products A Aᵀ of matrices of S.
+template <class S> class GramProduct {
  public:
   GramProduct() = default;
   explicit GramProduct(Index rows)
-      : left_(left_panels_size<double>(rows, depth)),
-        right_(right_panels_size<double>(depth, rows)) {}
+      : left_(left_panels_size<S>(rows, depth)), right_(right_panels_size<S>(depth, rows)) {}
 
-  // out (both triangles) ← A Aᵀ, A: m × k column-major.
-  void operator()(const MatrixMap<double>& a, MatrixMap<double> out, int threads) {
+  // out (both triangles) ← scale · A Aᵀ, A: m × k column-major.
+  void operator()(const MatrixMap<S>& a, S scale, MatrixMap<S> out, int threads) {
     constexpr Index block = SpdSolver::block;
     const Index m = out.rows();
     for (Index p = 0; p < a.cols(); p += depth) {
       const Index k = std::min(depth, a.cols() - p);
       parallel_blocks(m, block, threads, [&](Index i, Index end, int) {
         const Index rows = end - i;
-        const double* const from = a.data() + p * m + i;
+        const S* const from = a.data() + p * m + i;
         pack_left(rows, k, from, Index(1), m, left_.data() + i * k);
         pack_right_transposed(k, rows, from, m, right_.data() + i * k, k);
       });
       parallel_blocks(m, block, threads, [&](Index j, Index end, int) {
-        multiply(m - j, end - j, k, left_.data() + j * k, right_.data() + j * k,
-                 Destination<double>{out.data() + j * (m + 1), m,
-                                     p == 0 ? Update::assign : Update::add});
+        multiply(
+            m - j, end - j, k, left_.data() + j * k, right_.data() + j * k,
+            Destination<S>{out.data() + j * (m + 1), m, p == 0 ? Update::assign : Update::add});
       });
     }
-    mirror(out, 1, threads);
+    mirror(out, scale, threads);
   }
 
  private:
   static constexpr Index depth = 256;
 
-  Buffer<double> left_, right_;
+  Buffer<S> left_, right_;
 };
 
 // λ_max(H) by power iteration from a fixed start, enlarged a little; scratch: 2n numbers.

@@ -119,6 +119,12 @@ template <class T, class F> void map_blocks(Index n, const T* a, const T* b, T* 
     write_block(s, count, out + first);
   });
 }
+// out ← f(u), f: of a whole block
+template <class T, class F> void map_arrays(Index n, const T* u, T* out, F&& f) {
+  for_each_block(n, [&](Index first, int count) {
+    write_block(f(block_of(u + first, count)), count, out + first);
+  });
+}
 // (a, b) ← f(u), entry by entry
 template <class T, class F> void map_blocks_to_pairs(Index n, const T* u, T* a, T* b, F&& f) {
   for_each_block(n, [&](Index first, int count) {
