@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cmath>
+#include <utility>
 
 #include "amcore/activation/activation.hpp"
 #include "amcore/scalar/tanh.hpp"
