@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,13 +150,16 @@ class Timer:
         return (perf_counter() - start) / self.calls
 
 
-def medians(runs: dict[str, Callable[[], Any]], rounds: int, least: float) -> dict[str, float]:
-    """Seconds of each, in turns; what takes a second sits out after two."""
+def medians(
+    runs: dict[str, Callable[[], Any]], rounds: int, least: float, rest: float = 0
+) -> dict[str, float]:
+    """Seconds of each, in turns after a rest; what takes a second sits out after two."""
     timers = {name: Timer(run, least) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds):
         for name, timer in timers.items():
             if turn < 2 or timer.once < 1:
+                sleep(rest)
                 times[name].append(timer.seconds())
     return {name: median(values) for name, values in times.items()}
 
@@ -355,7 +358,8 @@ def time_blocks(dtype: str, threads: int, n: int, d: int, rounds: int) -> dict[s
         if name in flops:
             result[name]["gflops"] = [1e-9 * count * n * d * d for count in flops[name]]
     runs = {f"{name} {k}": side[k] for name, side in sides.items() for k in range(2)}
-    seconds = medians(runs, rounds, 0.005)
+    # OpenBLAS's threads spin for a tenth of a second after a product, on cores of the next turn's.
+    seconds = medians(runs, rounds, 0.005, rest=0.2)
     for name, one in result.items():
         one["seconds"] = [seconds[f"{name} {k}"] for k in range(2)]
     return result
