@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,10 +22,15 @@ def raw(name: str, value: Any) -> Array:
     Raises
     ------
     TypeError
-        If it is no array in the memory of the CPU.
+        If it is no dense array in the memory of the CPU.
     ValueError
-        If its rows differ in length.
+        If an entry is masked, or its rows differ in length.
     """
+    if _masked(value):
+        raise ValueError(f"{name}: expected an array without masked entries; fill or drop them")
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        kind = type(value).__name__
+        raise TypeError(f"{name}: expected a dense array, got {kind}; give {name}.toarray()")
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
@@ -36,6 +42,45 @@ def raw(name: str, value: Any) -> Array:
         raise TypeError(f"{name}: {type(value).__name__} is no CPU array: {reason}") from None
 
 
+def _masked(value: Any) -> bool:
+    """Whether an entry is masked, of an array or of one in a list."""
+    if isinstance(value, list | tuple):
+        return any(map(_masked, value))
+    return isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any())
+
+
+NUMBERS = "float32, float64 or integers"
+
+
+def numeric(name: str, value: Any, expected: str = NUMBERS) -> Array:
+    """Return `value` as an array of floats, integers or bools, in the machine's byte order.
+
+    Arrays of Python objects become what their entries are, such as those of a data frame whose
+    columns have several types.
+
+    Raises
+    ------
+    TypeError
+        If an entry is no real number, or of a floating-point type that is not `expected`.
+    ValueError
+        As for `raw`.
+    """
+    result = raw(name, value)
+    if result.dtype.kind == "O" and result.ndim > 0:
+        for index, entry in np.ndenumerate(result):
+            if not isinstance(entry, Real | np.bool_):
+                wrong = f"{_place(name, index)} = {describe(entry)}"
+                raise TypeError(f"{name}: expected {expected}, got {wrong}")
+        result = np.array(result.tolist()).reshape(result.shape)
+        if result.dtype.kind == "O":  # integers too large, fractions
+            result = result.astype(np.float64)
+    native = result.dtype.newbyteorder("=")
+    if native in FLOATS or native.kind in "biu":
+        return result.astype(native, copy=False)
+    got = describe(value) if result.ndim == 0 else f"dtype {result.dtype!s:.40}"
+    raise TypeError(f"{name}: expected {expected}, got {got}")
+
+
 def array(name: str, value: Any, ndim: int | None = None) -> Array:
     """Return `value` as an array of floats; float32 and float64 are kept, integers become float64.
 
@@ -44,17 +89,11 @@ def array(name: str, value: Any, ndim: int | None = None) -> Array:
     TypeError
         If it is no array of real numbers, or of another floating-point type.
     ValueError
-        If its number of dimensions is not `ndim`, or its rows differ in length.
+        If its number of dimensions is not `ndim`, or as for `raw`.
     """
-    result = raw(name, value)
-    native = result.dtype.newbyteorder("=")
-    if native.kind in "biu":
+    result = numeric(name, value)
+    if result.dtype not in FLOATS:
         result = result.astype(np.float64)
-    elif native in FLOATS:
-        result = result.astype(native, copy=False)
-    else:
-        got = type(value).__name__ if native.kind == "O" else f"dtype {result.dtype}"
-        raise TypeError(f"{name}: expected float32, float64 or integers, got {got}")
     if ndim is not None and result.ndim != ndim:
         raise ValueError(f"{name}: expected {ndim} dimensions, got shape {result.shape}")
     return result
@@ -67,13 +106,41 @@ def shape(name: str, value: Array, expected: tuple[int, ...], meaning: str = "")
         raise ValueError(f"{name}: expected shape {expected}{because}, got {value.shape}")
 
 
+def filled(name: str, value: Array) -> None:
+    """Refuse an array without entries."""
+    if value.size == 0:
+        raise ValueError(f"{name}: expected at least one entry, got shape {value.shape}")
+
+
 def finite(name: str, value: Array) -> None:
     """Refuse NaN and infinity, naming the first entry."""
-    bad = ~np.isfinite(value)
+    refuse(name, value, ~np.isfinite(value), "finite numbers")
+
+
+def refuse(name: str, value: Array, bad: npt.NDArray[np.bool_], expected: str) -> None:
+    """Refuse an array with entries that are `bad`, naming the first one."""
     if bad.any():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), value.shape))
-        place = ", ".join(map(str, index))
-        raise ValueError(f"{name}: expected finite numbers, got {name}[{place}] = {value[index]}")
+        index = np.unravel_index(int(np.argmax(bad)), value.shape)
+        raise ValueError(f"{name}: expected {expected}, got {_place(name, index)} = {value[index]}")
+
+
+def _place(name: str, index: Iterable[Any]) -> str:
+    return f"{name}[{', '.join(str(int(i)) for i in index)}]"
+
+
+def cast(name: str, value: Array, dtype: Any) -> Array:
+    """Return a finite array in `dtype`, C-contiguous, copied only if need be.
+
+    Raises
+    ------
+    ValueError
+        If an entry is beyond the numbers of that type.
+    """
+    with np.errstate(over="ignore"):
+        result = contiguous(value, dtype)
+    if result.dtype != value.dtype:
+        refuse(name, value, ~np.isfinite(result), f"numbers of {np.dtype(dtype)}")
+    return result
 
 
 def same_dtype(name: str, value: Array, other_name: str, other: Array) -> None:
@@ -96,12 +163,20 @@ def dtype(name: str, value: Any) -> np.dtype[Any]:
 
 
 def number(name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return a finite float that is at least `least` and greater than `above`."""
-    if isinstance(value, str | bytes | bool) or np.ndim(value) != 0:
-        raise TypeError(f"{name}: expected a number, got {describe(value)}")
+    """Return a finite float that is at least `least` and greater than `above`.
+
+    An array without axes counts as the number it holds.
+    """
+    kind = value.dtype.kind if isinstance(value, np.ndarray | np.generic) else "f"
     try:
+        if not hasattr(value, "__float__") or isinstance(value, bool) or kind not in "iuf":
+            raise TypeError
+        if getattr(value, "ndim", 0) != 0 or _masked(value):
+            raise TypeError
         result = float(value)
-    except (TypeError, ValueError):
+    except OverflowError:  # of an int
+        result = math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
     if not math.isfinite(result) or result < least or result <= above:
         bound = f" > {above:g}" if above > -math.inf else f" >= {least:g}"
@@ -110,8 +185,12 @@ def number(name: str, value: Any, *, least: float = -math.inf, above: float = -m
     return result
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """Return an int that is at least `least`."""
+# The largest integers that the core takes: of threads and steps, and of everything else.
+INT_MAX, INDEX_MAX = 2**31 - 1, 2**63 - 1
+
+
+def integer(name: str, value: Any, least: int, most: int = INDEX_MAX) -> int:
+    """Return an int that is at least `least` and at most `most`."""
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -119,8 +198,15 @@ def integer(name: str, value: Any, least: int) -> int:
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {describe(value)}") from None
     if result < least:
-        raise ValueError(f"{name}: expected an integer >= {least}, got {result}")
+        raise ValueError(f"{name}: expected an integer >= {least}, got {describe(result)}")
+    if result > most:
+        raise ValueError(f"{name}: expected an integer <= {most}, got {describe(result)}")
     return result
+
+
+def threads(num_threads: Any) -> int:
+    """Return a number of threads; 0, for the core OpenMP's, where None is given."""
+    return 0 if num_threads is None else integer("num_threads", num_threads, 1, INT_MAX)
 
 
 def flag(name: str, value: Any) -> bool:
@@ -130,28 +216,63 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def per_layer(name: str, value: Any, count: int) -> Sequence[Any]:
-    """Return one entry per layer: a sequence of that length, or one value repeated."""
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        if np.ndim(value) == 0 or len(value) != count:
-            size = len(value) if np.ndim(value) else 1
-            raise ValueError(f"{name}: expected {count} entries (one per layer), got {size}")
+def entries(name: str, value: Any) -> list[Any] | None:
+    """Return the entries of a sequence, or of an array with axes; None for a single value.
+
+    Raises
+    ------
+    TypeError
+        If it has entries but no order to take them in, or can be read only once: a mapping, a set,
+        an iterator.
+    """
+    if isinstance(value, str | bytes | bytearray):
+        return None
+    if hasattr(value, "__array__"):
+        array = raw(name, value)
+        return list(array) if array.ndim else None
+    if isinstance(value, Sequence):
         return list(value)
-    return [value] * count
+    if isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected one value or a sequence, got {describe(value)}")
+    return None
+
+
+def per_layer(
+    name: str,
+    value: Any,
+    count: int,
+    check: Callable[[str, Any], Any] = lambda name, entry: entry,
+    layer: str = "layer",
+) -> list[Any]:
+    """Return ``check(name, entry)`` for every layer: of a sequence, or of one value repeated."""
+    given = entries(name, value)
+    if given is None:
+        return [check(name, value)] * count
+    if len(given) != count:
+        raise ValueError(f"{name}: expected {count} entries (one per {layer}), got {len(given)}")
+    return [check(f"{name}[{i}]", entry) for i, entry in enumerate(given)]
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     """Return `value`, one of the words allowed."""
+    words = " or ".join(map(repr, allowed))
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected {words}, got {describe(value)}")
     if value not in allowed:
-        raise ValueError(f"{name}: expected {' or '.join(map(repr, allowed))}, got {value!r}")
-    return str(value)
+        raise ValueError(f"{name}: expected {words}, got {value!r:.40}")
+    return value
 
 
 def describe(value: Any) -> str:
     """Short text for a wrong value."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.ndim > 0:
         return f"an array of shape {value.shape}"
-    text = repr(value)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return type(value).__name__
     plain = len(text) <= 40 and "\n" not in text
     return f"{text} ({type(value).__name__})" if plain else type(value).__name__
 

@@ -54,7 +54,7 @@ def ridge_update(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or dtype, or is not finite.
+        If an argument has the wrong kind, shape or dtype, is empty or not finite.
     NumericalError
         If the matrix ρVᵀV + (α + λ)I is not positive definite.
 
@@ -76,7 +76,7 @@ def ridge_update(
     rho = _checks.number("rho", rho, above=0)
     alpha = _checks.number("alpha", alpha, least=0)
     lam = _checks.number("lam", lam, least=0)
-    threads = _threads(num_threads)
+    threads = _checks.threads(num_threads)
     _core.ridge_update(arrays["U"], arrays["V"], new_W, new_b, rho, alpha, lam, threads)
     return new_W, new_b
 
@@ -116,7 +116,7 @@ def hidden_update(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or dtype, or is not finite.
+        If an argument has the wrong kind, shape or dtype, is empty or not finite.
 
     References
     ----------
@@ -141,7 +141,7 @@ def hidden_update(
         gamma,
         rho,
         out,
-        _threads(num_threads),
+        _checks.threads(num_threads),
     )
     return out
 
@@ -180,7 +180,7 @@ def preactivation_update(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or dtype, or is not finite.
+        If an argument has the wrong kind, shape or dtype, is empty or not finite.
 
     References
     ----------
@@ -195,7 +195,14 @@ def preactivation_update(
     alpha = _checks.number("alpha", alpha, least=0)
     new = arrays["U"].copy()
     _core.preactivation_update(
-        sigma.native, arrays["V"], arrays["P"], new, gamma, rho, alpha, _threads(num_threads)
+        sigma.native,
+        arrays["V"],
+        arrays["P"],
+        new,
+        gamma,
+        rho,
+        alpha,
+        _checks.threads(num_threads),
     )
     return new
 
@@ -234,7 +241,7 @@ def output_update(
     Raises
     ------
     TypeError, ValueError
-        If an argument has the wrong kind, shape or dtype, or is not finite.
+        If an argument has the wrong kind, shape or dtype, is empty or not finite.
 
     References
     ----------
@@ -257,22 +264,19 @@ def output_update(
         new,
         gamma,
         alpha,
-        _threads(num_threads),
+        _checks.threads(num_threads),
     )
     return new
 
 
 def _arrays(**given: Any) -> dict[str, Array]:
-    """Check the arrays, matrices but for b: finite, C-contiguous, of one dtype."""
+    """Check the arrays, matrices but for b: not empty, finite, C-contiguous, of one dtype."""
     checked: dict[str, Array] = {}
     first = next(iter(given))
     for name, value in given.items():
         array = _checks.array(name, value, ndim=1 if name == "b" else 2)
+        _checks.filled(name, array)
         _checks.finite(name, array)
         checked[name] = _checks.contiguous(array)
         _checks.same_dtype(name, array, first, checked[first])
     return checked
-
-
-def _threads(num_threads: int | None) -> int:
-    return 0 if num_threads is None else _checks.integer("num_threads", num_threads, 1)

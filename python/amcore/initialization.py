@@ -49,11 +49,13 @@ class Rule(ABC):
             If the seed is no seed.
         """
         try:
+            if isinstance(seed, bool | np.bool_):
+                raise TypeError
             generator = np.random.default_rng(seed)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as error:
             wrong = _checks.describe(seed)
             message = f"seed: expected an integer >= 0 or a generator, got {wrong}"
-            raise (ValueError if isinstance(seed, int) else TypeError)(message) from None
+            raise (ValueError if isinstance(error, ValueError) else TypeError)(message) from None
         drawn: Weights = []
         for inputs, outputs in zip(network.widths[:-1], network.widths[1:], strict=True):
             scale = self.deviation(inputs, outputs)

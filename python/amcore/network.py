@@ -66,26 +66,20 @@ class Network:
         skip: bool | Sequence[bool] = False,
         bias: bool = True,
     ) -> None:
-        if isinstance(widths, str | bytes) or not isinstance(widths, Sequence | np.ndarray):
+        given = _checks.entries("widths", widths)
+        if given is None:
             raise TypeError(
                 f"widths: expected a sequence of integers, got {_checks.describe(widths)}"
             )
-        if len(widths) < 2:
-            raise ValueError(f"widths: expected at least 2 (input, output), got {len(widths)}")
-        sizes = tuple(_checks.integer(f"widths[{i}]", d, 1) for i, d in enumerate(widths))
-        depth = len(sizes) - 1
-        if isinstance(activation, list | tuple):
-            if len(activation) != depth - 1:
-                raise ValueError(
-                    f"activation: expected {depth - 1} entries (one per hidden layer), "
-                    f"got {len(activation)}"
-                )
-            hidden = [
-                resolve(Activation, given, f"activation[{i}]") for i, given in enumerate(activation)
-            ]
-        else:
-            hidden = [resolve(Activation, activation, "activation")] * (depth - 1)
-        output = resolve(Activation, output_activation, "output_activation")
+        if len(given) < 2:
+            raise ValueError(f"widths: expected at least 2 (input, output), got {len(given)}")
+        sizes = tuple(
+            _checks.integer(f"widths[{i}]", d, 1, _checks.INT_MAX) for i, d in enumerate(given)
+        )
+        hidden = _checks.per_layer(
+            "activation", activation, len(sizes) - 2, _activation, "hidden layer"
+        )
+        output = _activation("output_activation", output_activation)
         object.__setattr__(self, "widths", sizes)
         object.__setattr__(self, "activations", (*hidden, output))
         object.__setattr__(self, "skip", _skips(skip, sizes))
@@ -132,14 +126,14 @@ class Network:
             If a number, shape or value is wrong.
         """
         expected = f"expected {self.depth} pairs (W, b), one per layer"
-        if not isinstance(weights, Sequence) or isinstance(weights, str | bytes):
+        if not isinstance(weights, list | tuple):
             raise TypeError(f"{name}: {expected}, got {_checks.describe(weights)}")
         if len(weights) != self.depth:
             raise ValueError(f"{name}: {expected}, got {len(weights)}")
         checked: Weights = []
         for i, pair in enumerate(weights):
             place = f"{name}[{i}]"
-            if not isinstance(pair, Sequence) or len(pair) != 2:
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
                 raise TypeError(f"{place}: expected a pair (W, b), got {_checks.describe(pair)}")
             W = _checks.array(f"{place} W", pair[0])
             _checks.shape(f"{place} W", W, (self.widths[i + 1], self.widths[i]), "outputs, inputs")
@@ -154,6 +148,19 @@ class Network:
                 _checks.finite(f"{place} b", b)
             checked.append((W, b))
         return checked
+
+    def check_inputs(self, X: Any) -> Array:
+        """Check inputs against the network: an array of shape (n_samples, d_0), finite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none, naming X.
+        """
+        inputs = _checks.array("X", X, ndim=2)
+        _checks.shape("X", inputs, (len(inputs), self.widths[0]), "n_samples, inputs")
+        _checks.finite("X", inputs)
+        return inputs
 
     def forward(
         self, X: Any, weights: Any, *, num_threads: int | None = None, backend: str = "native"
@@ -179,7 +186,7 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If an argument does not fit the network.
+            If an argument does not fit the network, or holds NaN or infinity.
         """
         checked = self.check_weights(weights)
         dtype = np.result_type(*[W.dtype for W, _ in checked])
@@ -187,10 +194,8 @@ class Network:
             (_checks.contiguous(W, dtype), None if b is None else _checks.contiguous(b, dtype))
             for W, b in checked
         ]
-        threads = 0 if num_threads is None else _checks.integer("num_threads", num_threads, 1)
-        inputs = _checks.array("X", X, ndim=2)
-        _checks.shape("X", inputs, (len(inputs), self.widths[0]), "n_samples, inputs")
-        V = _checks.contiguous(inputs, dtype)
+        threads = _checks.threads(num_threads)
+        V = _checks.cast("X", self.check_inputs(X), dtype)
         if _checks.choice("backend", backend, ("native", "reference")) == "native":
             out = np.empty((len(V), self.widths[-1]), dtype)
             natives = [activation.native for activation in self.activations]
@@ -203,15 +208,15 @@ class Network:
         return V
 
 
+def _activation(name: str, given: Any) -> Activation:
+    return resolve(Activation, given, name)
+
+
 def _skips(skip: Any, widths: tuple[int, ...]) -> tuple[bool, ...]:
     agree = [a == b for a, b in zip(widths[1:], widths[:-1], strict=True)]
-    if not isinstance(skip, Sequence | np.ndarray) or isinstance(skip, str):
-        wanted = _checks.flag("skip", skip)
-        return tuple(wanted and fits for fits in agree)
-    chosen = [
-        _checks.flag(f"skip[{i}]", s)
-        for i, s in enumerate(_checks.per_layer("skip", skip, len(agree)))
-    ]
+    chosen = _checks.per_layer("skip", skip, len(agree), _checks.flag)
+    if _checks.entries("skip", skip) is None:
+        return tuple(on and fits for on, fits in zip(chosen, agree, strict=True))
     for i, (on, fits) in enumerate(zip(chosen, agree, strict=True)):
         if on and not fits:
             raise ValueError(

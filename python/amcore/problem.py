@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +26,14 @@ class Problem:
         The network.
     X : array_like
         Inputs, shape (n_samples, d_0). float32 and float64 are kept, integers become float64. A
-        C-contiguous array is used as it is, not copied.
+        C-contiguous array is used as it is, not copied. Names of the columns of a data frame are
+        kept: other data frames must have the same, in the same order.
     Y : array_like
         Targets of shape (n_samples, d_N) in the dtype of X; or integer class labels of shape
         (n_samples,), 0, …, d_N − 1, which are encoded as the loss needs (0/1 or ±1 indicators; for
         one output and a loss with ±1 targets the two labels are 0 and 1, or −1 and 1); or, for one
-        output, real targets of shape (n_samples,).
+        output, real targets of shape (n_samples,). For several outputs labels may be floats such
+        as 2.0.
     loss : str or operator
         The loss ℓ.
     loss_scale : {"sum", "mean"}
@@ -49,6 +52,10 @@ class Problem:
     weight_regularizers, activation_regularizers : tuple of N operators
     classes : tuple of int or None
         The class labels, if Y was given as labels.
+    vector : bool
+        Whether Y was given with shape (n_samples,), which predictions then have.
+    columns : tuple of str or None
+        The names of the columns of X, if it was a data frame with names.
 
     Raises
     ------
@@ -64,6 +71,8 @@ class Problem:
     weight_regularizers: tuple[Regularizer, ...]
     activation_regularizers: tuple[Regularizer, ...]
     classes: tuple[int, ...] | None
+    vector: bool
+    columns: tuple[str, ...] | None
 
     def __init__(
         self,
@@ -82,22 +91,17 @@ class Problem:
         if loss.targets == "distribution" and network.widths[-1] == 1:
             raise ValueError(f"loss: {loss.name} needs a network with at least 2 outputs, got 1")
         regularizers = {
-            name: tuple(
-                resolve(Regularizer, "none" if one is None else one, name)
-                for one in _checks.per_layer(name, given, network.depth)
-            )
+            name: tuple(_checks.per_layer(name, given, network.depth, _regularizer))
             for name, given in (
                 ("weight_regularizer", weight_regularizer),
                 ("activation_regularizer", activation_regularizer),
             )
         }
 
-        inputs = _checks.array("X", X, ndim=2)
-        _checks.shape("X", inputs, (len(inputs), network.widths[0]), "n_samples, inputs")
+        inputs = network.check_inputs(X)
         if len(inputs) == 0:
             raise ValueError(f"X: expected at least one sample, got shape {inputs.shape}")
-        _checks.finite("X", inputs)
-        targets, classes = _targets(Y, inputs, loss, network.widths[-1])
+        targets, classes, vector = _targets(Y, inputs, loss, network.widths[-1])
 
         object.__setattr__(self, "network", network)
         object.__setattr__(self, "X", _checks.contiguous(inputs))
@@ -109,6 +113,8 @@ class Problem:
         for name, operators in regularizers.items():
             object.__setattr__(self, f"{name}s", operators)
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "vector", vector)
+        object.__setattr__(self, "columns", _column_names(X))
 
     @property
     def n_samples(self) -> int:
@@ -127,57 +133,134 @@ class Problem:
             f"loss {self.loss} ({self.loss_scale})>"
         )
 
-    def decode(self, outputs: Array) -> Array:
-        """Class labels (n_samples,) that outputs (n_samples, d_N) stand for.
+    def check_inputs(self, X: Any) -> Array:
+        """Check inputs against the network and against the names of the columns of X.
+
+        Parameters
+        ----------
+        X : array_like
+            Shape (n_samples, d_0).
+
+        Returns
+        -------
+        ndarray
 
         Raises
         ------
-        ValueError
-            If Y was not given as class labels.
+        TypeError, ValueError
+            If it is no such array, holds NaN or infinity, or its columns have other names or
+            another order.
+        """
+        names = zip(self.columns or (), _column_names(X) or (), strict=False)
+        for i, (known, given) in enumerate(names):
+            if known != given:
+                raise ValueError(f"X: expected column {i} to be {known!r:.40}, got {given!r:.40}")
+        return self.network.check_inputs(X)
+
+    def check_labels(self, y: Any) -> Array:
+        """Check labels against those that Y was given as.
+
+        Parameters
+        ----------
+        y : array_like
+            Labels, shape (n_samples,): integers, or floats such as 2.0.
+
+        Returns
+        -------
+        ndarray
+            The labels as integers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an entry is none of `classes`, y is no vector, or Y was not given as labels.
         """
         if self.classes is None:
-            raise ValueError("decode: the problem's targets are not class labels")
-        column = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
+            raise ValueError("y: the problem's targets are not class labels")
+        labels = _checks.numeric("y", y, _told(self.classes))
+        _checks.shape("y", labels, (labels.size,), "one label per sample")
+        return _labels("y", labels, self.classes)
+
+    def decode(self, outputs: Any) -> Array:
+        """Return the predictions that outputs stand for, in the form of the targets given.
+
+        Parameters
+        ----------
+        outputs : array_like
+            Outputs of the network, shape (n_samples, d_N).
+
+        Returns
+        -------
+        ndarray
+            Class labels (n_samples,) if Y was given as labels; else the outputs, with the shape
+            (n_samples,) if Y had it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `outputs` is no such array, or holds NaN or infinity, which stand for no label.
+        """
+        values = _checks.array("outputs", outputs, ndim=2)
+        width = self.network.widths[-1]
+        _checks.shape("outputs", values, (len(values), width), "n_samples, outputs")
+        if self.classes is None:
+            return values.reshape(-1) if self.vector else values
+        _checks.finite("outputs", values)
+        column = values[:, 0] > 0 if width == 1 else values.argmax(axis=1)
         return np.asarray(self.classes)[column.astype(np.intp)]
 
 
-def _targets(Y: Any, X: Array, loss: Loss, width: int) -> tuple[Array, tuple[int, ...] | None]:
-    """Check and encode the targets; return them with the class labels, if they are labels."""
-    given, n = _checks.raw("Y", Y), len(X)
-    integers = given.dtype.kind in "biu"
-    if given.ndim == 1 and integers and (width > 1 or loss.targets != "real"):
-        _checks.shape("Y", given, (n,), "one label per row of X")
-        return _encode(given.astype(np.int64), loss, width, X.dtype)
-    targets = _checks.array("Y", given)
-    if targets.ndim == 1 and width == 1:
-        targets = targets[:, None]
+def _regularizer(name: str, given: Any) -> Regularizer:
+    return resolve(Regularizer, "none" if given is None else given, name)
+
+
+def _column_names(X: Any) -> tuple[str, ...] | None:
+    """Names of the columns of a data frame, if all of them are words."""
+    columns = getattr(X, "columns", None)
+    names = tuple(columns) if isinstance(columns, Iterable) else ()
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _targets(
+    Y: Any, X: Array, loss: Loss, width: int
+) -> tuple[Array, tuple[int, ...] | None, bool]:
+    """Check and encode Y; return the targets, the class labels if it holds some, is it a vector."""
+    n = len(X)
+    expected = f"numbers of shape ({n}, {width})"
+    if width > 1:
+        expected = f"{_told(range(width))} or {expected}"
+    given = _checks.numeric("Y", Y, expected)
+    vector, integers = given.ndim == 1, given.dtype.kind in "biu"
+    if vector:
+        _checks.shape("Y", given, (n,), "one entry per row of X")
+    if vector and (width > 1 or (integers and loss.targets != "real")):
+        classes = tuple(range(width)) if width > 1 else (-1, 1) if (given < 0).any() else (0, 1)
+        return _encode(_labels("Y", given, classes), loss, width, X.dtype), classes, True
+    targets = _checks.array("Y", given[:, None] if vector else given)
     if targets.shape != (n, width):
-        raise ValueError(
-            f"Y: expected shape ({n}, {width}) or integer labels of shape ({n},), "
-            f"got {targets.dtype} of shape {targets.shape}"
-        )
+        raise ValueError(f"Y: expected {expected}, got {given.dtype} of shape {given.shape}")
     if integers:
         targets = targets.astype(X.dtype)
     _checks.same_dtype("Y", targets, "X", X)
     _checks.finite("Y", targets)
     check_targets(loss, "Y", targets)
-    return targets, None
+    return targets, None, vector
 
 
-def _encode(
-    labels: Array, loss: Loss, width: int, dtype: np.dtype[Any]
-) -> tuple[Array, tuple[int, ...]]:
+def _labels(name: str, given: Array, classes: Sequence[int]) -> Array:
+    """Return labels as integers; refuse those that are none of the classes."""
+    _checks.refuse(name, given, ~np.isin(given, classes), _told(classes))
+    return given.astype(np.int64)
+
+
+def _told(classes: Sequence[int]) -> str:
+    return f"integer labels {classes[0]} {'…' if len(classes) > 2 else 'or'} {classes[-1]}"
+
+
+def _encode(labels: Array, loss: Loss, width: int, dtype: np.dtype[Any]) -> Array:
     """Encode labels as indicators of the classes, or for one output as a sign."""
-    low, high = int(labels.min()), int(labels.max())
     if width == 1:
-        classes = (-1, 1) if low < 0 else (0, 1)
-        if not np.isin(labels, classes).all():
-            raise ValueError(f"Y: expected labels 0, 1 or -1, 1 for one output, got {low} … {high}")
-        return np.where(labels == 1, 1, -1).astype(dtype)[:, None], classes
-    if low < 0 or high >= width:
-        raise ValueError(
-            f"Y: expected labels 0 … {width - 1} for {width} outputs, got {low} … {high}"
-        )
+        return np.where(labels == 1, 1, -1).astype(dtype)[:, None]
     indicators = np.zeros((len(labels), width), dtype)
     indicators[np.arange(len(labels)), labels] = 1
-    return 2 * indicators - 1 if loss.targets == "sign" else indicators, tuple(range(width))
+    return 2 * indicators - 1 if loss.targets == "sign" else indicators

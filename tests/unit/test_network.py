@@ -46,6 +46,17 @@ def test_forward_is_the_formula(backend):
     assert net.forward(np.ones((2, 3), int), weights, backend=backend).shape == (2, 2)
 
 
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_inputs_beyond_the_type_of_the_weights(backend):
+    net = amcore.Network([2, 1], bias=False)
+    weights = [(np.ones((1, 2), np.float32), None)]
+    with pytest.raises(
+        ValueError, match=r"^X: expected numbers of float32, got X\[1, 0\] = 1e\+300"
+    ):
+        net.forward([[1, 2], [1e300, 4]], weights, backend=backend)
+    assert net.forward(np.empty((0, 2)), weights, backend=backend).shape == (0, 1)
+
+
 @pytest.mark.parametrize(
     "options",
     [

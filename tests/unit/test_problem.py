@@ -69,23 +69,86 @@ def test_contiguous_input_is_not_copied():
     assert np.shares_memory(amcore.Problem(NET, X, LABELS).X, X)
 
 
-def test_array_interfaces():
-    class Wrapped:
-        def __init__(self, array):
-            self.array = array
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy", "hinge"])
+@pytest.mark.parametrize("kind", [np.uint8, bool, np.float32, float, object])
+def test_labels_of_any_type(kind, loss):
+    labels = LABELS % 2 if kind is bool else LABELS
+    problem = amcore.Problem(NET, X, labels.astype(kind), loss=loss)
+    assert problem.classes == (0, 1, 2)
+    np.testing.assert_array_equal(problem.Y, amcore.Problem(NET, X, labels, loss=loss).Y)
+    checked = problem.check_labels(labels.astype(kind))
+    np.testing.assert_array_equal(checked, labels)
+    assert checked.dtype.kind == "i"
 
-        def __array__(self, dtype=None, copy=None):
-            return self.array
 
-    class Exported:
-        def __init__(self, array):
-            self.array = array
+@pytest.mark.parametrize(
+    ("y", "kind", "said"),
+    [
+        (LABELS.astype(str), TypeError, "labels 0 … 2, got dtype <U"),
+        (LABELS + 1, ValueError, r"labels 0 … 2, got y\[2\] = 3"),
+        (LABELS + 0.5, ValueError, r"y\[0\] = 0.5"),
+        (LABELS[:, None], ValueError, r"\(6,\).*\(6, 1\)"),
+        (np.ma.array(LABELS, mask=LABELS == 1), ValueError, "masked"),
+    ],
+)
+def test_wrong_labels(y, kind, said):
+    with pytest.raises(kind, match=f"^y: .*{said}"):
+        amcore.Problem(NET, X, LABELS).check_labels(y)
 
-        def __dlpack__(self, **options):
-            return self.array.__dlpack__(**options)
 
-        def __dlpack_device__(self):
-            return self.array.__dlpack_device__()
+def test_targets_that_are_no_labels_have_none():
+    with pytest.raises(ValueError, match=r"^y: the problem's targets are not class labels"):
+        amcore.Problem(NET, X, np.eye(3)[LABELS]).check_labels(LABELS)
 
-    for kind in (Wrapped, Exported):
-        np.testing.assert_array_equal(amcore.Problem(NET, kind(X), LABELS).X, X)
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_decoded_outputs_have_the_shape_of_the_targets(backend, width):
+    network = amcore.Network([4, width])
+    targets = rng.standard_normal((6, width))
+    W, b = rng.standard_normal((width, 4)), np.zeros(width)
+    outputs = network.forward(X, [(W, b)], backend=backend)
+    shaped = [targets] if width > 1 else [targets, targets[:, 0]]
+    for given in shaped:
+        decoded = amcore.Problem(network, X, given).decode(outputs)
+        assert decoded.shape == given.shape
+        np.testing.assert_array_equal(decoded.ravel(), outputs.ravel())
+
+
+def test_no_label_is_read_from_what_is_not_finite():
+    outputs = np.eye(3)
+    outputs[1, 0] = np.nan
+    problem = amcore.Problem(NET, X, LABELS)
+    with pytest.raises(ValueError, match=r"^outputs: .*outputs\[1, 0\] = nan"):
+        problem.decode(outputs)
+    with pytest.raises(ValueError, match=r"^outputs: expected shape \(3, 3\)"):
+        problem.decode(outputs[:, :2])
+
+
+class Frame:
+    """As a data frame: an array whose columns have names."""
+
+    def __init__(self, array, columns):
+        self.array, self.columns = array, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_names_of_columns_are_kept_and_compared():
+    problem = amcore.Problem(NET, Frame(X, ["a", "b", "c", "d"]), LABELS)
+    assert problem.columns == ("a", "b", "c", "d")
+    for fits in (Frame(X, ["a", "b", "c", "d"]), Frame(X, range(4)), X):
+        np.testing.assert_array_equal(problem.check_inputs(fits), X)
+    for names, said in ((["a", "c", "b", "d"], "column 1 to be 'b', got 'c'"), ("azcd", "got 'z'")):
+        with pytest.raises(ValueError, match=f"^X: expected .*{said}"):
+            problem.check_inputs(Frame(X, names))
+    with pytest.raises(ValueError, match=r"^X: expected shape \(6, 4\)"):
+        problem.check_inputs(Frame(X[:, :3], ["a", "b", "c"]))
+
+
+@pytest.mark.parametrize("columns", [range(4), ["a", "b", "c", 3], [("a", "b")] * 4, None, X.sum])
+def test_columns_without_names(columns):
+    problem = amcore.Problem(NET, Frame(X, columns), LABELS)
+    assert problem.columns is None
+    np.testing.assert_array_equal(problem.check_inputs(Frame(X, ["a", "b", "c", "d"])), X)
