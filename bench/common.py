@@ -8,9 +8,10 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from machine import describe, now, versions
@@ -62,17 +63,21 @@ def folder(name: str) -> Path:
 
 
 def heading(benchmark: str, options: argparse.Namespace, *packages: str) -> dict[str, Any]:
-    """What every result begins with; amcore gives its own account of its build."""
+    """What every result of one build begins with; amcore gives its own account of it."""
     from amcore._isa import config
 
+    return circumstances(benchmark, options, "amcore", *packages) | {"amcore": config()}
+
+
+def circumstances(benchmark: str, options: argparse.Namespace, *packages: str) -> dict[str, Any]:
+    """What every result begins with, whatever is measured."""
     return {
         "benchmark": benchmark,
         "date": now(),
         "quotable": not options.quick,
         "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
         "machine": describe(),
-        "versions": versions("amcore", "numpy", *packages),
-        "amcore": config(),
+        "versions": versions("numpy", *packages),
     }
 
 
@@ -132,3 +137,80 @@ def answer(work: Callable[..., Any]) -> bool:
     json.dump(plain(work(**json.loads(sys.argv[2]))), channel)
     channel.close()
     return True
+
+
+class Companion:
+    """A process of its own that stays, and answers a command by a line of JSON.
+
+    Between commands it is idle, so that several can take turns on one machine. `ready` is what it
+    says once it has begun. After a failure, which `error` tells, it does nothing more.
+    """
+
+    def __init__(self, script: str, *arguments: str, environment: Mapping[str, str]) -> None:
+        self.error: str | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.ready = self._answer()
+
+    def ask(self, *command: Any) -> dict[str, Any] | None:
+        if self.error is not None:
+            return None
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.error = "the process ended"
+            return None
+        return self._answer()
+
+    def close(self) -> None:
+        if self.process.stdin is not None:
+            with suppress(BrokenPipeError):  # a process that was ended has left an unread command
+                self.process.stdin.close()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answer(self) -> dict[str, Any] | None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.error = f"the process ended with status {self.process.wait()}"
+            return None
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            self.error = answer["error"]
+            return None
+        return answer
+
+
+Commands = Mapping[str, Callable[..., dict[str, Any]]]
+
+
+def attend(begin: Callable[[], tuple[dict[str, Any], Commands]]) -> None:
+    """In a `Companion`: begin, and do what is asked for by name until there is nothing more."""
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+
+    def reply(answer: dict[str, Any]) -> None:
+        channel.write(json.dumps(answer) + "\n")
+        channel.flush()
+
+    try:
+        ready, commands = begin()
+        reply(ready)
+        for line in sys.stdin:
+            name, *arguments = json.loads(line)
+            reply(commands[name](*arguments))
+    except Exception as error:
+        reply({"error": f"{type(error).__name__}: {error}".splitlines()[0]})

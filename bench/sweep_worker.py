@@ -1,24 +1,21 @@
 """One side of a comparison in a process of its own: does a sweep whenever it is told to.
 
-The parent starts it with a task and writes commands to its standard input; every command is
-answered by one line of JSON. `Worker` is the parent's end. Between commands a side is idle, so
-that several of them can take turns on one machine.
+The parent starts it with a task; `Worker` is its end.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Protocol
 
 import numpy as np
-from common import thread_limits
+from common import Commands, Companion, attend, thread_limits
 from machine import resident_memory
 from numpy.typing import NDArray
 
@@ -129,33 +126,21 @@ class Torch:
 TUNED_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 
-@dataclass
-class Worker:
+class Worker(Companion):
     """The parent's end of a side.
 
     It is "amcore", "amcore_lean" (no products kept), "reference", "torch" or "torch_tuned".
     """
 
-    side: str
-    task: Task
-    environment: dict[str, str] = field(default_factory=dict)  # beside this process's
-    history: list[dict[str, Any]] = field(default_factory=list)
-    error: str | None = None
-
-    def __post_init__(self) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-        environment.pop("GLIBC_TUNABLES", None)
-        environment |= thread_limits(self.task.threads) | self.environment
-        if self.side == "torch_tuned":
-            environment |= TUNED_ALLOCATOR
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, self.side, json.dumps(asdict(self.task))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        self.ready = self._answer()
+    def __init__(self, side: str, task: Task, environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: what is set beside this process's own."""
+        self.history: list[dict[str, Any]] = []
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+        inherited.pop("GLIBC_TUNABLES", None)
+        inherited |= thread_limits(task.threads) | dict(environment or {})
+        if side == "torch_tuned":
+            inherited |= TUNED_ALLOCATOR
+        super().__init__(__file__, side, json.dumps(asdict(task)), environment=inherited)
 
     def sweep(self) -> None:
         """One more sweep, appended to the history; after a failure nothing happens."""
@@ -172,40 +157,10 @@ class Worker:
         path.unlink()
         return arrays
 
-    def ask(self, *command: str) -> dict[str, Any] | None:
-        if self.error is not None:
-            return None
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            self.error = "the process ended"
-            return None
-        return self._answer()
-
-    def close(self) -> None:
-        if self.process.stdin is not None:
-            with suppress(BrokenPipeError):  # a process that was ended has left an unread command
-                self.process.stdin.close()
-        self.process.wait()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _answer(self) -> dict[str, Any] | None:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.error = f"the process ended with status {self.process.wait()}"
-            return None
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            self.error = f"sweep {len(self.history) + 1}: {answer['error']}"
-            return None
+        answer = super()._answer()
+        if answer is None:
+            self.error = f"sweep {len(self.history) + 1}: {self.error}"
         return answer
 
 
@@ -234,37 +189,32 @@ def page_faults() -> int | None:
 
 def main() -> None:
     side, task = sys.argv[1], Task(**json.loads(sys.argv[2]))
-    # What a library prints must not end up among the answers.
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
 
-    def reply(**answer: Any) -> None:
-        channel.write(json.dumps(answer) + "\n")
-        channel.flush()
-
-    try:
+    def begin() -> tuple[dict[str, Any], Commands]:
         preload(side)
         imported = resident_memory("VmRSS")
         work = build(side, task)
-        reply(imported_bytes=imported)
-        for line in sys.stdin:
-            command, *arguments = json.loads(line)
-            if command == "sweep":
-                before, start = page_faults(), process_time()
-                answer = work.sweep()
-                answer["cpu"] = process_time() - start
-                after = page_faults()
-                if before is not None and after is not None:
-                    answer["page_faults"] = after - before
-                reply(**answer)
-            elif command == "save":
-                state: dict[str, Any] = work.arrays()
-                np.savez(arguments[0], **state)
-                reply()
-            elif command == "memory":
-                reply(peak_bytes=resident_memory("VmHWM"))
-    except Exception as error:
-        reply(error=f"{type(error).__name__}: {error}".splitlines()[0])
+
+        def sweep() -> dict[str, Any]:
+            before, start = page_faults(), process_time()
+            answer = work.sweep()
+            answer["cpu"] = process_time() - start
+            after = page_faults()
+            if before is not None and after is not None:
+                answer["page_faults"] = after - before
+            return answer
+
+        def save(path: str) -> dict[str, Any]:
+            state: dict[str, Any] = work.arrays()
+            np.savez(path, **state)
+            return {}
+
+        def memory() -> dict[str, Any]:
+            return {"peak_bytes": resident_memory("VmHWM")}
+
+        return {"imported_bytes": imported}, {"sweep": sweep, "save": save, "memory": memory}
+
+    attend(begin)
 
 
 if __name__ == "__main__":
