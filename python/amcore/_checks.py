@@ -162,22 +162,24 @@ def dtype(name: str, value: Any) -> np.dtype[Any]:
     return result
 
 
-def number(name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf) -> float:
-    """Return a finite float that is at least `least` and greater than `above`.
-
-    An array without axes counts as the number it holds.
-    """
+def real(name: str, value: Any) -> float:
+    """Return any float; an array without axes counts as the number it holds."""
     kind = value.dtype.kind if isinstance(value, np.ndarray | np.generic) else "f"
     try:
         if not hasattr(value, "__float__") or isinstance(value, bool) or kind not in "iuf":
             raise TypeError
         if getattr(value, "ndim", 0) != 0 or _masked(value):
             raise TypeError
-        result = float(value)
+        return float(value)
     except OverflowError:  # of an int
-        result = math.inf if value > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: expected a number, got {describe(value)}") from None
+
+
+def number(name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf) -> float:
+    """Return a finite float that is at least `least` and greater than `above`."""
+    result = real(name, value)
     if not math.isfinite(result) or result < least or result <= above:
         bound = f" > {above:g}" if above > -math.inf else f" >= {least:g}"
         bound = bound if max(above, least) > -math.inf else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from amcore import _checks
 from amcore._checks import Array
 from amcore.network import Weights
 from amcore.problem import Problem
@@ -32,6 +33,11 @@ class State(Mapping[str, Array]):
     problem : Problem or None
         As given; a run sets it.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no mapping of names to arrays, or an entry is masked.
+
     Examples
     --------
     >>> import numpy as np
@@ -40,6 +46,12 @@ class State(Mapping[str, Array]):
     """
 
     def __init__(self, arrays: Mapping[str, Array], problem: Problem | None = None) -> None:
+        if not isinstance(arrays, Mapping):
+            raise TypeError(f"arrays: expected a mapping, got {_checks.describe(arrays)}")
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name}: expected a NumPy array, got {_checks.describe(array)}")
+            _checks.raw(name, array)
         self._arrays = dict(arrays)
         self.problem = problem
 

@@ -241,7 +241,8 @@ SAME = {
     "ridge is elastic_net(0, λ)": (("ridge", 0.3), ("elastic_net", 0.0, 0.3)),
     "l1 is elastic_net(λ, 0)": (("l1", 0.3), ("elastic_net", 0.3, 0.0)),
     "a wide box is none": (("box", -1e6, 1e6), ("none",)),
-    "nonnegative is a box": (("nonnegative",), ("box", 0.0, 1e9)),
+    "a box without bounds is none": (("box", -np.inf, np.inf), ("none",)),
+    "nonnegative is a box": (("nonnegative",), ("box", 0.0, np.inf)),
     "group_lasso of one entry is l1": (("group_lasso", 0.3, 1), ("l1", 0.3)),
 }
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -52,8 +53,9 @@ SAME_REGULARIZERS = [
     (regularizers.l0(0), regularizers.none),
     (regularizers.group_lasso(0), regularizers.none),
     (regularizers.l2_ball(1e9), regularizers.none),
-    (regularizers.box(-1e9, 1e9), regularizers.none),
-    (regularizers.box(0, 1e9), regularizers.nonnegative),
+    (regularizers.box(-np.inf, np.inf), regularizers.none),
+    (regularizers.box(0, np.inf), regularizers.nonnegative),
+    (regularizers.box(-np.inf, 0.5), regularizers.box(-1e9, 0.5)),
 ]
 
 
@@ -341,11 +343,13 @@ def test_sequences_as_parameters():
         assert operator == activations.polynomial([0, 1, 2])
         assert operator.parameters == {"coefficients": (0.0, 1.0, 2.0)}
         assert repr(operator) == "polynomial(coefficients=[0, 1, 2])"
-    with pytest.raises(TypeError, match="coefficients: expected a sequence of numbers, got float"):
+    with pytest.raises(TypeError, match=r"coefficients: expected a sequence of numbers, got 1\.0"):
         activations.polynomial(1.0)
-    with pytest.raises(TypeError, match="coefficients: expected a number, got str"):
+    with pytest.raises(TypeError, match=r"coefficients\[0\]: expected a number, got 'a' \(str\)"):
         activations.polynomial(["a"])
-    with pytest.raises(ValueError, match="coefficients: expected a finite number"):
+    with pytest.raises(TypeError, match="coefficients: expected one value or a sequence, got"):
+        activations.polynomial({1: 2.0})
+    with pytest.raises(ValueError, match=r"coefficients\[1\]: expected a finite number"):
         activations.polynomial([0, np.inf])
     for wrong in ([], np.ones(17)):
         with pytest.raises(ValueError, match="coefficients: expected 1 to 16"):
@@ -359,6 +363,10 @@ def test_sequences_as_parameters():
         (lambda: regularizers.l1(-1), "lam: expected a number >= 0"),
         (lambda: regularizers.elastic_net(1, -1), "lam2: expected a number >= 0"),
         (lambda: regularizers.box(1, 0), "hi: expected a number >= lo"),
+        (lambda: regularizers.box(np.inf, np.inf), "lo: expected a number < inf"),
+        (lambda: regularizers.box(-np.inf, -np.inf), "hi: expected a number > -inf"),
+        (lambda: regularizers.box(np.nan, 1), "lo: expected a number < inf, got nan"),
+        (lambda: regularizers.box(0, np.nan), "hi: expected a number > -inf, got nan"),
         (lambda: regularizers.group_lasso(1, 2), "axis: expected 0 or 1"),
         (lambda: regularizers.l0(-1), "lam: expected a number >= 0"),
         (lambda: regularizers.l2_ball(0), "radius: expected a number > 0"),
@@ -367,6 +375,45 @@ def test_sequences_as_parameters():
 def test_wrong_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("wrong", [True, np.True_, "0.5", b"1", None, 1j])
+def test_parameters_that_are_no_numbers(wrong):
+    for make in (regularizers.ridge, regularizers.box, activations.leaky_relu, losses.huber):
+        with pytest.raises(TypeError, match=r"^(lam|lo|slope|delta): expected a number, got "):
+            make(wrong)
+
+
+@pytest.mark.parametrize("wrong", [[1, 2, 3], np.ones(3), (0.5,)])
+def test_parameters_by_entry(wrong):
+    said = "expected one number for all entries, got .*of your own"
+    for make in (regularizers.l1, regularizers.box, losses.huber):
+        with pytest.raises(TypeError, match=f"^(lam|lo|delta): {said}"):
+            make(wrong)
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi"), [(-np.inf, 1.0), (0.0, np.inf), (-np.inf, np.inf), (-1.5, np.inf)]
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_boxes_without_a_bound(backend, dtype, lo, hi):
+    public = regularizers.box(lo, hi)
+    assert eval(repr(public), {"box": regularizers.box, "inf": np.inf}) == public
+    assert pickle.loads(pickle.dumps(public)).parameters == {"lo": lo, "hi": hi}
+    box = side(public, backend)
+    big = np.finfo(dtype).max
+    x = np.array([-big, -2, -1.5, 0, 1, 2, big], dtype)
+    p = box.prox(x, 0.3)
+    np.testing.assert_array_equal(p, np.clip(x, lo, hi))
+    assert p.dtype == dtype
+    for entry in x:
+        assert box.value(np.array([entry])) == (0 if lo <= entry <= hi else np.inf)
+    for g in np.array([-2, 0, 2], dtype):  # −g is in the normal cone: at a bound, outward
+        for entry in p:
+            held = (entry == lo and g > 0) or (entry == hi and g < 0)
+            distance = box.subgradient_distance(np.array([entry]), np.array([g]))
+            assert distance == (0 if held else abs(g))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

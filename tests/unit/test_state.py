@@ -30,3 +30,16 @@ def test_weights():
     assert pair[0] is ARRAYS["W1"] and pair[1] is ARRAYS["b1"]
     without = amcore.State({name: a for name, a in ARRAYS.items() if name != "b1"})
     assert without.weights[0][1] is None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "kind", "said"),
+    [
+        ([("W1", np.ones(3))], TypeError, "arrays: expected a mapping, got "),
+        ({"W1": [[1.0]]}, TypeError, r"W1: expected a NumPy array, got \[\[1\.0\]\]"),
+        ({"W1": np.ma.array([1.0], mask=[True])}, ValueError, "W1: .* masked"),
+    ],
+)
+def test_refused(arrays, kind, said):
+    with pytest.raises(kind, match=f"^{said}"):
+        amcore.State(arrays)

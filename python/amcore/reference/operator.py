@@ -12,6 +12,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from amcore import _checks
+
 __all__ = [
     "Activation",
     "Loss",
@@ -47,16 +49,6 @@ def wide(x: Array) -> Array:
     return x.astype(np.result_type(x, np.float64), copy=False)
 
 
-def _number(name: str, given: Any) -> float:
-    try:
-        number = float(given)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {type(given).__name__}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, got {number}")
-    return number
-
-
 @dataclasses.dataclass(frozen=True)
 class Operator(ABC):
     """A function of the catalogue; the fields of the dataclass are its parameters.
@@ -83,18 +75,30 @@ class Operator(ABC):
     traits: ClassVar[frozenset[str]]
 
     def __post_init__(self) -> None:
-        """Keep the parameters as finite floats, those with a tuple for a default as tuples."""
+        """Keep the parameters as floats, those with a tuple for a default as tuples.
+
+        They are finite but for fields with ``{"infinite": True}`` among their metadata.
+        """
         for field in dataclasses.fields(self):
-            given = getattr(self, field.name)
+            name, given = field.name, getattr(self, field.name)
+            check = _checks.real if field.metadata.get("infinite") else _checks.number
+            entries = _checks.entries(name, given)
             if isinstance(field.default, tuple):
-                if isinstance(given, str | bytes) or np.ndim(given) != 1:
-                    raise TypeError(
-                        f"{field.name}: expected a sequence of numbers, got {type(given).__name__}"
-                    )
-                kept: Parameter = tuple(_number(field.name, entry) for entry in given)
+                if entries is None:
+                    wrong = _checks.describe(given)
+                    raise TypeError(f"{name}: expected a sequence of numbers, got {wrong}")
+                kept: Parameter = tuple(
+                    check(f"{name}[{i}]", entry) for i, entry in enumerate(entries)
+                )
+            elif entries is not None:
+                wrong = _checks.describe(given)
+                raise TypeError(
+                    f"{name}: expected one number for all entries, got {wrong}; "
+                    "one for each needs an operator of your own"
+                )
             else:
-                kept = _number(field.name, given)
-            object.__setattr__(self, field.name, kept)
+                kept = check(name, given)
+            object.__setattr__(self, name, kept)
 
     @property
     def name(self) -> str:

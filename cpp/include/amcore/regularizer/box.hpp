@@ -7,19 +7,20 @@
 
 namespace amcore::regularizer {
 
-// r(x) = 0 where lo ≤ x ≤ hi, else ∞;  prox = clip(x, lo, hi).  The bounds are rounded to T.
+// r(x) = 0 where lo ≤ x ≤ hi, else ∞;  prox = clip(x, lo, hi).  The bounds are rounded to T; there
+// may be none, lo = −∞ or hi = ∞.
 // ∂r(lo) = (−∞, 0], ∂r(hi) = [0, ∞), both together where lo = hi.
 struct BoxRegularizer {
   static constexpr std::array parameters{Parameter{"lo", -1.0}, Parameter{"hi", 1.0}};
   static constexpr bool separable = true;
   explicit BoxRegularizer(const ParameterValues& values)
-      : lo(in_range(values[0], "box: lo", std::numeric_limits<double>::lowest())),
-        hi(in_range(values[1], "box: hi", lo)) {}
+      : lo(in_range(values[0], "box: lo", -infinity)),
+        hi(in_range(values[1], "box: hi", std::max(lo, -largest), infinity)) {}
 
   ScalarTerms terms() const { return {.lo = lo, .hi = hi}; }
   template <class T> double value(T x) const {
     const bool inside = static_cast<T>(lo) <= x && x <= static_cast<T>(hi);
-    return inside ? 0 : std::numeric_limits<double>::infinity();
+    return inside ? 0 : infinity;
   }
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T prox(T x, T) const {
@@ -30,6 +31,8 @@ struct BoxRegularizer {
     return value(x) + (held ? 0 : square(g));
   }
 
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
+  static constexpr double largest = std::numeric_limits<double>::max();
   double lo, hi;
 };
 

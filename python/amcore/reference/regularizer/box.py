@@ -1,7 +1,7 @@
 """r(x) = 0 where lo ≤ x ≤ hi, else ∞."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,11 +15,11 @@ class BoxRegularizer(Regularizer):
     Parameters
     ----------
     lo, hi : float
-        The bounds, lo ≤ hi, rounded to the dtype of x.
+        The bounds, lo ≤ hi, rounded to the dtype of x; −∞ and ∞ for none.
     """
 
-    lo: float = -1.0
-    hi: float = 1.0
+    lo: float = field(default=-1.0, metadata={"infinite": True})
+    hi: float = field(default=1.0, metadata={"infinite": True})
 
     formula = "0 if lo ≤ x ≤ hi else ∞"
     prox_formula = "clip(x, lo, hi)"
@@ -29,6 +29,10 @@ class BoxRegularizer(Regularizer):
     def __post_init__(self) -> None:
         """Refuse an empty box."""
         super().__post_init__()
+        if not self.lo < math.inf:
+            raise ValueError(f"lo: expected a number < inf, got {self.lo}")
+        if not self.hi > -math.inf:
+            raise ValueError(f"hi: expected a number > -inf, got {self.hi}")
         if self.lo > self.hi:
             raise ValueError(f"hi: expected a number >= lo = {self.lo}, got {self.hi}")
 
