@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -263,6 +265,16 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise ValueError(f"{name}: expected {words}, got {value!r:.40}")
     return value
+
+
+def path(name: str, value: Any) -> Path:
+    """Return a path."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(f"{name}: expected a path, got {describe(value)}")
+    if "\0" in text:
+        raise ValueError(f"{name}: expected a path, got {describe(value)}")
+    return Path(text)
 
 
 def describe(value: Any) -> str:

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
-import zlib
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from amcore import _files
 from amcore.state import State
-from amcore.trace import Trace, atomic_write
+from amcore.trace import Trace
 
 __all__ = ["load", "save"]
-
-_FORMAT = "amcore.checkpoint"
-_VERSION = 1
-# What NumPy and zipfile raise on a damaged file.
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def save(path: str | PathLike[str], state: State, trace: Trace) -> None:
@@ -47,11 +31,13 @@ def save(path: str | PathLike[str], state: State, trace: Trace) -> None:
     OSError
         If the file cannot be written.
     """
-    arrays: dict[str, Any] = {"format": np.array(_FORMAT), "version": np.array(_VERSION)}
+    arrays: dict[str, Any] = {
+        "format": np.array(_files.CHECKPOINT),
+        "version": np.array(_files.VERSION),
+    }
     arrays |= {f"state/{name}": array for name, array in state.items()}
     arrays |= {f"trace/{name}": array for name, array in trace.to_arrays().items()}
-    with atomic_write(path) as file:
-        np.savez(file, **arrays)
+    _files.save_arrays(path, arrays)
 
 
 def load(path: str | PathLike[str]) -> tuple[State, Trace]:
@@ -74,29 +60,13 @@ def load(path: str | PathLike[str]) -> tuple[State, Trace]:
     ValueError
         If it is truncated, damaged or no checkpoint.
     """
-    try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise ValueError("not a complete .npz file")
-            file.seek(0)
-            arrays = dict(np.load(file, allow_pickle=False))
-        if str(arrays.get("format")) != _FORMAT:
-            raise ValueError("it holds other arrays")
-        if int(arrays["version"]) != _VERSION:
-            version = int(arrays["version"])
-            raise ValueError(f"format version {version}, this amcore reads {_VERSION}")
-        saved = {name: _part(arrays, f"{name}/") for name in ("state", "trace")}
-        return State(saved["state"]), Trace.from_saved(saved["trace"])
-    except _UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"{os.fspath(path)} is not a checkpoint saved by amcore: {reason}"
-        ) from error
-
-
-def _part(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+    with _files.saved_arrays(path, "a checkpoint") as arrays:
+        _files.check_format(arrays, _files.CHECKPOINT)
+        state = arrays.part("state/")
+        for name in arrays:
+            if name not in ("format", "version") and not name.startswith(("state/", "trace/")):
+                raise ValueError(f"{name} is no part of one")
+        for name, array in state.items():
+            if array.dtype.kind != "f":
+                raise ValueError(f"state/{name} has dtype {array.dtype}")
+        return State(state), Trace.from_saved(arrays.part("trace/"))

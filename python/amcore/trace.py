@@ -5,78 +5,34 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import secrets
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Record", "Trace", "atomic_write"]
+from amcore import _files
+from amcore._files import atomic_write
+
+__all__ = ["Record", "Trace"]
 
 Array = NDArray[np.float64]
 _Self = TypeVar("_Self", bound="Trace")
 
-_FORMAT = "amcore.trace"
-_VERSION = 1
 _SCALARS = ("objective", "subgradient_distance", "decrease", "time")
 _FAMILIES = ("parts", "distance", "step_norm", "monitors", "seconds")
-# what NumPy and zipfile raise on a damaged file
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-@contextmanager
-def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file that takes its place at `path` only once it is complete on the disk.
-
-    The bytes go to a temporary file in the same directory, which is flushed, synchronised and then
-    renamed. When the block raises, the temporary file is removed and what was at `path` stays.
-
-    Parameters
-    ----------
-    path : path
-        Where the finished file is to be.
-
-    Yields
-    ------
-    file : binary file
-        The file to write to; closed by the context manager.
-
-    Raises
-    ------
-    OSError
-        If the directory does not exist or cannot be written to.
-    """
-    target = Path(path)
-    # not tempfile: its files are private to the user, this one becomes an ordinary file
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no directory {target.parent} to write {target.name} to")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+# Kind and number of dimensions of what is saved beside the columns.
+_DETAILS = {
+    "format": ("U", 0),
+    "version": ("i", 0),
+    "dtype": ("U", 0),
+    "distance_is_bound": ("b", 0),
+    "accurate_decrease": ("b", 0),
+    "marks/sweep": ("i", 1),
+    "marks/text": ("U", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -410,8 +366,8 @@ class Trace:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything the trace holds as named arrays, the inverse of `from_saved`."""
         arrays: dict[str, NDArray[Any]] = {
-            "format": np.array(_FORMAT),
-            "version": np.array(_VERSION),
+            "format": np.array(_files.TRACE),
+            "version": np.array(_files.VERSION),
             "dtype": np.array(self.dtype.name),
             "distance_is_bound": np.array(self.distance_is_bound),
             "accurate_decrease": np.array(self.accurate_decrease),
@@ -432,16 +388,17 @@ class Trace:
         ValueError
             If the arrays are not those of a trace.
         """
-        if "format" not in arrays or str(arrays["format"]) != _FORMAT:
-            raise ValueError("it holds other arrays")
-        if int(arrays["version"]) != _VERSION:
-            raise ValueError(
-                f"a trace of format version {int(arrays['version'])}, this amcore reads {_VERSION}"
-            )
-        required = {*_SCALARS, "dtype", "distance_is_bound", "accurate_decrease"}
-        missing = sorted((required | {"marks/sweep", "marks/text"}) - set(arrays))
+        _files.check_format(arrays, _files.TRACE)
+        missing = sorted({*_DETAILS, *_SCALARS} - set(arrays))
         if missing:
             raise ValueError(f"a trace without {', '.join(missing)}")
+        for name, array in arrays.items():
+            family, _, entry = name.partition("/")
+            if name not in (*_DETAILS, *_SCALARS) and not (family in _FAMILIES and entry):
+                raise ValueError(f"{name} is no part of one")
+            kind, ndim = _DETAILS.get(name, ("f", 1))
+            if array.dtype.kind != kind or array.ndim != ndim:
+                raise ValueError(f"{name} has dtype {array.dtype} and shape {array.shape}")
         trace = cls(
             dtype=str(arrays["dtype"]),
             distance_is_bound=bool(arrays["distance_is_bound"]),
@@ -460,32 +417,22 @@ class Trace:
         OSError
             If the file cannot be written; what was at `path` stays.
         """
-        arrays: dict[str, Any] = self.to_arrays()
-        with atomic_write(path) as file:
-            np.savez(file, **arrays)
+        _files.save_arrays(path, self.to_arrays())
 
     @classmethod
     def load(cls: type[_Self], path: str | PathLike[str]) -> _Self:
-        """Read a trace that `save` wrote.
+        """Read a trace that `save` wrote, or the one in a checkpoint.
 
         Raises
         ------
         OSError
             If the file cannot be opened.
         ValueError
-            If the file is truncated, damaged or not a trace.
+            If the file is truncated, damaged or neither of them.
         """
-        try:
-            with open(path, "rb") as file:
-                if not zipfile.is_zipfile(file):
-                    raise ValueError("not a complete .npz file")
-                file.seek(0)
-                return cls.from_saved(dict(np.load(file, allow_pickle=False)))
-        except _UNREADABLE as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ValueError(
-                f"{os.fspath(path)} is not a trace saved by amcore: {reason}"
-            ) from error
+        with _files.saved_arrays(path, "a trace") as arrays:
+            inside = "format" in arrays and str(arrays["format"]) == _files.CHECKPOINT
+            return cls.from_saved(arrays.part("trace/" if inside else ""))
 
     def to_json(self, path: str | PathLike[str]) -> None:
         """Write the trace to `path` as one JSON object of arrays; what is not finite becomes null.
@@ -496,8 +443,8 @@ class Trace:
             If the file cannot be written.
         """
         content: dict[str, Any] = {
-            "format": _FORMAT,
-            "version": _VERSION,
+            "format": _files.TRACE,
+            "version": _files.VERSION,
             "dtype": self.dtype.name,
             "distance_is_bound": self.distance_is_bound,
             "accurate_decrease": self.accurate_decrease,

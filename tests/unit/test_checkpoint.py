@@ -1,5 +1,9 @@
 """amcore.checkpoint: the same bits after a resume; damaged and foreign files are refused."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +15,7 @@ PROBLEM = amcore.Problem(
     amcore.Network([3, 4, 2], activation="sigmoid"), rng.standard_normal((9, 3)), [0, 1, 1] * 3
 )
 SCHEME = amcore.ThreeSplitBCD()
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -57,13 +62,15 @@ def test_truncated_file(saved, share):
     checkpoint.load(path)
 
 
-def test_damaged_byte(saved):
+def test_every_damaged_bit_is_refused(saved):
     path, _ = saved
-    content = bytearray(path.read_bytes())
-    content[content.index(b"state/U1.npy") + 200] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a checkpoint"):
-        checkpoint.load(path)
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="is not a checkpoint saved by amcore: it is damaged"):
+            checkpoint.load(path)
 
 
 def test_foreign_files(tmp_path):
@@ -82,13 +89,97 @@ def test_foreign_files(tmp_path):
 def test_failed_save_keeps_the_old_file(saved, monkeypatch):
     path, run = saved
 
-    def fail(file, **arrays):
-        file.write(b"half of it")
-        raise OSError("disk full")
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(np, "savez", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*run\.npz") as caught:
         checkpoint.save(path, run.state, run.trace)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
     monkeypatch.undo()
     checkpoint.load(path)
     assert [entry.name for entry in path.parent.iterdir()] == ["run.npz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"state/W1": None}, "digest"),
+        ({"state/W1": np.ones((5, 3))}, "digest"),
+        ({"state/W1": np.ones((4, 3), int)}, "state/W1 has dtype int64"),
+        ({"junk": np.ones(3)}, "junk is no part of one"),
+        ({"trace/junk": np.ones(4)}, "junk is no part of one"),
+        ({"trace/objective": None}, "a trace without objective"),
+        ({"version": np.array(3)}, "format version 3, this amcore reads 1 to 2"),
+    ],
+)
+def test_other_members_are_refused(saved, change, message):
+    path, _ = saved
+    with np.load(path) as file:
+        arrays = dict(file) | change
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(ValueError, match=f"run.npz is not a checkpoint.*: .*{message}") as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [lambda path: checkpoint.load(path)[1], amcore.Trace.load])
+def test_its_trace(saved, read):
+    path, run = saved
+    np.testing.assert_array_equal(read(path).objective, run.trace.objective)
+
+
+class TestVersion1:
+    """Files of amcore 0.1.0 before they had a digest."""
+
+    def test_checkpoint(self):
+        state, trace = checkpoint.load(GOLDEN / "checkpoint_v1.npz")
+        assert {name: array.shape for name, array in state.items()} == {
+            "W1": (3, 2),
+            "b1": (3,),
+            "U1": (5, 3),
+        }
+        for name, step in {"W1": 1 / 4, "b1": -1, "U1": 1 / 8}.items():
+            assert state[name].dtype == np.float32
+            np.testing.assert_array_equal(state[name].ravel(), step * np.arange(state[name].size))
+        self.check(trace)
+
+    def test_trace(self):
+        self.check(amcore.Trace.load(GOLDEN / "trace_v1.npz"))
+
+    def check(self, trace):
+        nan = np.nan
+        assert trace.dtype == np.float32 and trace.distance_is_bound and trace.accurate_decrease
+        np.testing.assert_array_equal(trace.objective, [8, 4, 2, 1])
+        np.testing.assert_array_equal(trace.decrease, [4, 2, 1])
+        np.testing.assert_array_equal(trace.subgradient_distance, [4, nan, 4 / 3, nan])
+        np.testing.assert_array_equal(trace.parts["loss"], [6, 3, 1.5, 0.75])
+        np.testing.assert_array_equal(trace.parts["ridge1"], [2, 1, 0.5, 0.25])
+        np.testing.assert_array_equal(trace.distance["W1"], [4, nan, 4 / 3, nan])
+        np.testing.assert_array_equal(trace.step_norm["W1"], [0.5, 0.25, 0.125])
+        np.testing.assert_array_equal(trace.monitors["epsilon"], np.full(4, 0.125))
+        np.testing.assert_array_equal(trace.seconds["tiles"], [0, 0.125, 0.25, 0.375])
+        np.testing.assert_array_equal(trace.time, [0, 0.25, 0.5, 0.75])
+        assert trace.marks == [(2, "restart; ε halved")]
+
+    def test_damage_never_gives_other_arrays(self, tmp_path):
+        golden, path = GOLDEN / "checkpoint_v1.npz", tmp_path / "damaged.npz"
+        content, arrays = golden.read_bytes(), everything(golden)
+        for position in range(0, len(content), 5):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << position % 8
+            path.write_bytes(damaged)
+            try:
+                assert everything(path) == arrays, "a bit that carries nothing, such as of a date"
+            except ValueError as error:
+                assert f"{path} is not a checkpoint" in str(error) and "\n" not in str(error)
+
+
+def everything(path):
+    """Return all that a checkpoint holds, to compare."""
+    state, trace = checkpoint.load(path)
+    return [
+        (name, array.dtype, array.shape, array.tobytes())
+        for arrays in (state, trace.to_arrays())
+        for name, array in arrays.items()
+    ]

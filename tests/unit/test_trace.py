@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from amcore.trace import Record, Trace, atomic_write
+from amcore.trace import Record, Trace
 
 
 def made_trace(sweeps=3):
@@ -210,21 +210,16 @@ class TestFiles:
                 Trace.load(path)
             assert "\n" not in str(caught.value)
 
-    def test_damaged_bytes_never_give_other_numbers(self, tmp_path):
+    def test_every_damaged_byte_is_refused(self, tmp_path):
         path = tmp_path / "a.npz"
-        trace = made_trace()
-        trace.save(path)
+        made_trace().save(path)
         content = path.read_bytes()
         for position in range(0, len(content), 41):
             damaged = bytearray(content)
             damaged[position] ^= 0xFF
             path.write_bytes(damaged)
-            try:
-                loaded = Trace.load(path)
-            except ValueError as error:
-                assert "is not a trace saved by amcore" in str(error)
-            else:  # a byte that carries nothing, such as a date of the archive
-                assert same(trace, loaded)
+            with pytest.raises(ValueError, match="is not a trace saved by amcore"):
+                Trace.load(path)
 
     def test_foreign_files_are_refused(self, tmp_path):
         path = tmp_path / "a.npz"
@@ -252,6 +247,14 @@ class TestFiles:
         refused("without decrease")
         np.savez(path, **(arrays | {"time": np.ones(7)}))
         refused("time has 7 entries, expected 4")
+        np.savez(path, **(arrays | {"time": np.ones((4, 1))}))
+        refused(r"time has dtype float64 and shape \(4, 1\)")
+        np.savez(path, **(arrays | {"marks/sweep": np.ones(0)}))
+        refused("marks/sweep has dtype float64")
+        np.savez(path, **(arrays | {"junk": np.ones(4)}))
+        refused("junk is no part of one")
+        np.savez(path, **arrays)
+        refused("its digest is gone")
         np.savez(path, **(arrays | {"dtype": np.array("no such type")}))
         refused("is not a trace saved by amcore")
 
@@ -288,27 +291,3 @@ class TestFiles:
         assert [row["sweep"] for row in rows] == ["0", "1", "2", "3"]
         assert rows[2]["subgradient_distance"] == "" and float(rows[3]["distance/W1"]) == 1 / 3
         assert rows[0]["decrease"] == "" and rows[3]["mark"] == "a, b; c"
-
-
-class TestAtomicWrite:
-    def test_a_failure_leaves_the_old_file_and_no_other(self, tmp_path):
-        path = tmp_path / "a"
-        path.write_text("old")
-        with pytest.raises(KeyboardInterrupt), atomic_write(path) as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
-        assert path.read_text() == "old" and os.listdir(tmp_path) == ["a"]
-
-    def test_nothing_is_seen_before_the_end(self, tmp_path):
-        with atomic_write(tmp_path / "a") as file:
-            file.write(b"new")
-            file.flush()
-            assert not (tmp_path / "a").exists()
-        assert (tmp_path / "a").read_bytes() == b"new"
-
-    @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-    def test_the_file_has_ordinary_permissions(self, tmp_path):
-        (tmp_path / "ordinary").touch()
-        with atomic_write(tmp_path / "a"):
-            pass
-        assert (tmp_path / "a").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

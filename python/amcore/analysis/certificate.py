@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from amcore._files import atomic_write
 from amcore.analysis.decrease import (
     MIN_CHECKED,
     StrongDecrease,
@@ -22,7 +23,7 @@ from amcore.analysis.decrease import (
 )
 from amcore.analysis.kl import KLFit, fit_kl
 from amcore.analysis.rates import RateBound, bounds
-from amcore.trace import Array, Trace, atomic_write
+from amcore.trace import Array, Trace
 
 __all__ = ["Certificate", "certify"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from amcore.trace import atomic_write
+from amcore._files import atomic_write
 
 if TYPE_CHECKING:
     from amcore.analysis.certificate import Certificate
