@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from amcore import _checks, _files
 
 __all__ = ["Split", "load_digits_split", "load_idx", "load_mnist_folder"]
 
@@ -96,27 +97,31 @@ def load_idx(path: str | PathLike[str]) -> NDArray[Any]:
     ValueError
         If it is truncated, damaged or not an IDX file.
     """
-    path = Path(path)
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path} is truncated or damaged: {error}") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise ValueError(f"{path} is not an IDX file: it begins with {content[:4].hex(' ')}")
-    dtype = np.dtype(_IDX_TYPES[content[2]])
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise ValueError(f"{path} is truncated: its header needs {start} bytes")
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], dtype=">u4"))
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise ValueError(
-            f"{path} has {len(content)} bytes, an IDX array of shape {shape} needs {expected}"
-        )
-    entries = np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
-    return entries.astype(dtype.newbyteorder("="))
+    with _files.reading(path, "an IDX file") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        return _read_idx(cast(IO[bytes], gzip.GzipFile(fileobj=file)) if compressed else file)
+
+
+def _read_idx(stream: IO[bytes]) -> NDArray[Any]:
+    """Read an array from a stream, and no more of it than its header declares."""
+    start = stream.read(4)
+    if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _IDX_TYPES:
+        raise ValueError(f"it begins with {start.hex(' ')}")
+    dtype, ndim = np.dtype(_IDX_TYPES[start[2]]), start[3]
+    header = stream.read(4 * ndim)
+    if len(header) < 4 * ndim:
+        raise ValueError(f"it is truncated: its header needs {4 + 4 * ndim} bytes")
+    shape = tuple(int(size) for size in np.frombuffer(header, dtype=">u4"))
+    expected = math.prod(shape) * dtype.itemsize
+    entries = bytearray()
+    for chunk in _files.chunks(stream, expected + 1):
+        entries += chunk
+    if len(entries) != expected:
+        got = f"{len(entries)} bytes" if len(entries) < expected else "more"
+        raise ValueError(f"an array of shape {shape} needs {expected} bytes, it has {got}")
+    array = np.frombuffer(entries, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def load_mnist_folder(path: str | PathLike[str]) -> Split:
@@ -126,7 +131,8 @@ def load_mnist_folder(path: str | PathLike[str]) -> Split:
     ----------
     path : path
         Folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-        t10k-labels-idx1-ubyte, each plain or as .gz.
+        t10k-labels-idx1-ubyte, in itself or in a folder ``raw`` in it, each plain or as .gz, with
+        a dash or, as in some archives, a dot before ``idx``.
 
     Returns
     -------
@@ -141,14 +147,10 @@ def load_mnist_folder(path: str | PathLike[str]) -> Split:
     ValueError
         If a file is damaged, or images and labels do not belong together.
     """
-    folder = Path(path)
+    folder = _checks.path("path", path)
 
     def load(stem: str, dimensions: int) -> NDArray[Any]:
-        file = folder / stem
-        if not file.exists():
-            file = folder / f"{stem}.gz"
-        if not file.exists():
-            raise FileNotFoundError(f"{folder} holds neither {stem} nor {stem}.gz")
+        file = _find(folder, stem)
         array = load_idx(file)
         if array.dtype != np.uint8 or array.ndim != dimensions:
             raise ValueError(
@@ -170,3 +172,16 @@ def load_mnist_folder(path: str | PathLike[str]) -> Split:
         return X, labels.astype(np.int64)
 
     return Split(*part("train"), *part("t10k"))
+
+
+def _find(folder: Path, stem: str) -> Path:
+    """Return the file of MNIST under one of the names that archives and mirrors give it."""
+    names = [f"{name}{end}" for name in (stem, stem.replace("-idx", ".idx")) for end in ("", ".gz")]
+    for place in (folder, folder / "raw"):
+        for name in names:
+            # some archives unpack to a folder of this name
+            if (place / name).is_file():
+                return place / name
+    there = sorted(entry.name for entry in folder.iterdir())
+    shown = ", ".join(there[:10]) + (", …" if len(there) > 10 else "") if there else "nothing"
+    raise FileNotFoundError(f"{folder} holds neither {' nor '.join(names)}, but {shown}")

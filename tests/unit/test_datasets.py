@@ -1,6 +1,7 @@
 import gzip
 import struct
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -70,24 +71,36 @@ class TestIdx:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", "is not an IDX file"),
-            (b"\0\0\x08", "is not an IDX file"),
-            (b"\x89PNG\r\n", "is not an IDX file: it begins with 89 50 4e 47"),
-            (b"\0\0\x07\x01\0\0\0\0", "is not an IDX file"),
-            (b"\0\0\x08\x03\0\0\0\x02", "is truncated: its header needs 16 bytes"),
-            (idx(np.ones((2, 3), np.uint8))[:-1], "has 17 bytes, an IDX array of shape"),
-            (idx(np.ones((2, 3), np.uint8)) + b"\0", "has 19 bytes, an IDX array of shape"),
-            (b"\0\0\x08\x03" + b"\xff" * 12, "has 16 bytes, an IDX array of shape"),
-            (gzip.compress(idx(np.ones(1000, np.uint8)))[:-12], "is truncated or damaged"),
-            (gzip.compress(idx(np.ones(9, np.uint8)))[:-4] + b"abcd", "is truncated or damaged"),
-            (b"\x1f\x8bnothing", "is truncated or damaged"),
+            (b"", "it begins with"),
+            (b"\0\0\x08", "it begins with 00 00 08"),
+            (b"\x89PNG\r\n", "it begins with 89 50 4e 47"),
+            (b"\0\0\x07\x01\0\0\0\0", "it begins with"),
+            (b"\0\0\x08\x03\0\0\0\x02", "it is truncated: its header needs 16 bytes"),
+            (idx(np.ones((2, 3), np.uint8))[:-1], r"shape \(2, 3\) needs 6 bytes, it has 5 bytes"),
+            (idx(np.ones((2, 3), np.uint8)) + b"\0", r"shape \(2, 3\) needs 6 bytes, it has more"),
+            (b"\0\0\x08\x03" + b"\xff" * 12, "it has 0 bytes"),
+            (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"\0", "dimension"),
+            (gzip.compress(b"\0\0\x0e\x03" + b"\xff" * 12 + bytes(99)), "it has 99 bytes"),
+            (gzip.compress(idx(np.ones(1000, np.uint8)))[:-12], "ended before"),
+            (gzip.compress(idx(np.ones(9, np.uint8)))[:-4] + b"abcd", "length"),
+            (b"\x1f\x8bnothing", ""),
         ],
     )
     def test_damaged_files_are_refused(self, tmp_path, content, message):
         (tmp_path / "a").write_bytes(content)
-        with pytest.raises(ValueError, match=message) as caught:
+        with pytest.raises(ValueError, match=f"a is not an IDX file: .*{message}") as caught:
             load_idx(tmp_path / "a")
         assert "\n" not in str(caught.value) and str(tmp_path / "a") in str(caught.value)
+
+    def test_no_more_is_unpacked_than_declared(self, tmp_path):
+        (tmp_path / "a").write_bytes(gzip.compress(idx(np.ones(9, np.uint8)) + bytes(10**8)))
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match="needs 9 bytes, it has more"):
+                load_idx(tmp_path / "a")
+            assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        finally:
+            tracemalloc.stop()
 
     def test_a_missing_file_is_an_os_error(self, tmp_path):
         with pytest.raises(FileNotFoundError):
@@ -103,11 +116,29 @@ class TestMnistFolder:
         np.testing.assert_array_equal(X_test, images.reshape(3, 20).astype(np.float32) / 255)
         np.testing.assert_array_equal(y_test, labels)
 
+    @pytest.mark.parametrize("place", [".", "raw"])
+    @pytest.mark.parametrize("archive", ["", "{}.d", "{}"])
+    def test_names_of_archives(self, tmp_path, place, archive):
+        """With a dot for the dash; beside, or inside of, folders named like the files."""
+        folder = tmp_path / place
+        folder.mkdir(exist_ok=True)
+        mnist_folder(folder)
+        for path in list(folder.iterdir()):
+            path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+            if archive:
+                (folder / archive.format(path.name.removesuffix(".gz"))).mkdir(exist_ok=True)
+        assert load_mnist_folder(tmp_path).X_train.shape == (6, 20)
+
     def test_a_missing_file_is_named(self, tmp_path):
         mnist_folder(tmp_path)
-        (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-        with pytest.raises(FileNotFoundError, match="neither t10k-labels-idx1-ubyte nor"):
+        (tmp_path / "t10k-labels-idx1-ubyte").rename(tmp_path / "test-labels")
+        message = (
+            r"neither t10k-labels-idx1-ubyte nor .*t10k-labels\.idx1-ubyte.*, but .*test-labels"
+        )
+        with pytest.raises(FileNotFoundError, match=message):
             load_mnist_folder(tmp_path)
+        with pytest.raises(FileNotFoundError, match="absent"):
+            load_mnist_folder(tmp_path / "absent")
 
     def test_images_and_labels_must_belong_together(self, tmp_path):
         mnist_folder(tmp_path)
