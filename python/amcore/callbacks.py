@@ -10,11 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
-from amcore import _checks, checkpoint
+from amcore import _checks, _files, checkpoint
 
 if TYPE_CHECKING:
     from amcore.solve import Solution, Step
@@ -32,7 +31,7 @@ class ProgressTable:
     data : mapping of str to (X, y), optional
         Sets to score, each a column under its name: accuracy for class labels, else R².
     stream : text stream, optional
-        Where to print, by default standard output.
+        Where to print, by default standard output; signs that its encoding lacks become ``?``.
 
     Raises
     ------
@@ -50,6 +49,8 @@ class ProgressTable:
         if not isinstance(data, Mapping | None):
             wrong = _checks.describe(data)
             raise TypeError(f"data: expected a mapping of names to (X, y), got {wrong}")
+        if stream is not None and not hasattr(stream, "write"):
+            raise TypeError(f"stream: expected a text stream, got {_checks.describe(stream)}")
         self.data = dict(data or {})
         self.stream = stream
         self._pending: Step | None = None
@@ -57,7 +58,7 @@ class ProgressTable:
     def begin(self, step: Step) -> None:
         """Print the header and the start."""
         names = ["sweep", "objective", "dist(0,∂f)", "step", *self.data, "seconds"]
-        self._print(f"{name:>{_width(name)}}" for name in names)
+        self._print("  ".join(f"{name:>{_width(name)}}" for name in names))
         self._row(step)
 
     def step(self, step: Step) -> None:
@@ -70,7 +71,7 @@ class ProgressTable:
         """Print the last sweep and why the run ended."""
         if self._pending is not None:
             self._row(self._pending)
-        print(f"stopped: {solution.stop_reason}", file=self.stream or sys.stdout, flush=True)
+        self._print(f"stopped: {solution.stop_reason}")
 
     def _row(self, step: Step) -> None:
         self._pending = None
@@ -84,10 +85,12 @@ class ProgressTable:
             **{name: f"{step.score(X, y):.4f}" for name, (X, y) in self.data.items()},
             "seconds": f"{record.time:.3f}",
         }
-        self._print(f"{cell:>{_width(name)}}" for name, cell in cells.items())
+        self._print("  ".join(f"{cell:>{_width(name)}}" for name, cell in cells.items()))
 
-    def _print(self, cells: Any) -> None:
-        print("  ".join(cells), file=self.stream or sys.stdout, flush=True)
+    def _print(self, line: str) -> None:
+        stream = sys.stdout if self.stream is None else self.stream
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        print(line.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
 def _width(name: str) -> int:
@@ -158,7 +161,8 @@ class Checkpoint:
     """Save state and trace, atomically: every so many sweeps, and at the end.
 
     A run that failed is not saved at its end: the file keeps the last good sweep. To resume,
-    ``state, trace = amcore.checkpoint.load(path)`` and ``solve(…, init=state)``.
+    ``state, trace = amcore.checkpoint.load(path)`` and ``solve(…, init=state)``. A save that
+    fails ends the run in its OSError, which names the file; what it held before stays.
 
     Parameters
     ----------
@@ -171,22 +175,19 @@ class Checkpoint:
     ------
     TypeError, ValueError
         If an argument is of the wrong kind.
-    FileNotFoundError
-        If there is no such directory.
+    OSError
+        If the file cannot be written, such as a folder or a file in a folder that does not exist.
     """
 
     def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
-        if not isinstance(path, str | PathLike):
-            raise TypeError(f"path: expected a path, got {_checks.describe(path)}")
-        self.path = Path(path)
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"path: there is no directory {self.path.parent}")
+        self.path = _checks.path("path", path)
         self.every = _checks.integer("every", every, 1)
-        self._saved = -1
+        _files.check_writable(self.path)
+        self._tried = -1
 
     def begin(self, step: Step) -> None:
         """Nothing is saved yet."""
-        self._saved = -1
+        self._tried = -1
 
     def step(self, step: Step) -> None:
         """Save if it is this sweep's turn."""
@@ -195,9 +196,9 @@ class Checkpoint:
 
     def end(self, solution: Solution) -> None:
         """Save the last sweep."""
-        if solution.stop_reason != "failed" and self._saved != len(solution.trace):
+        if solution.stop_reason != "failed" and self._tried != len(solution.trace):
             self._save(solution)
 
     def _save(self, fit: Step | Solution) -> None:
+        self._tried = len(fit.trace)
         checkpoint.save(self.path, fit.state, fit.trace)
-        self._saved = len(fit.trace)

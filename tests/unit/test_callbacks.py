@@ -1,6 +1,8 @@
 """amcore.callbacks: protocol, table, early stop, time limit, checkpoint."""
 
+import errno
 import io
+import os
 import time
 
 import numpy as np
@@ -117,6 +119,44 @@ def test_checkpoint_every_and_at_the_end(tmp_path):
     assert all(np.array_equal(state[name], solution.state[name]) for name in state)
 
 
-def test_checkpoint_needs_its_directory(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        callbacks.Checkpoint(tmp_path / "nowhere" / "run.npz")
+@pytest.mark.parametrize("name", [".", "nowhere/run.npz", "file/run.npz"])
+def test_checkpoint_refuses_what_cannot_be_written(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=f"{name.split('/')[0]}") as caught:
+        callbacks.Checkpoint(tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name) and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_save_names_the_file_and_keeps_the_last_one(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(step):
+        if step.sweep == 3:
+            monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run(fill, callbacks.Checkpoint(path))
+    assert caught.value.filename == str(path) and os.listdir(tmp_path) == ["run.npz"]
+    assert len(amcore.checkpoint.load(path)[1]) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "utf-16"])
+def test_progress_table_in_any_encoding(encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    table = callbacks.ProgressTable(data={"Güte": (X, LABELS)}, stream=stream)
+    run(table, max_iter=1)
+    header, *rows, end = stream.buffer.getvalue().decode(encoding).splitlines()
+    sign, umlaut = "∂f".encode(encoding, "replace"), "ü".encode(encoding, "replace")
+    assert (
+        f"dist(0,{sign.decode(encoding)})" in header and f"G{umlaut.decode(encoding)}te" in header
+    )
+    assert len(rows) == 2 and {len(row) for row in rows} == {len(header)}
+    assert end == "stopped: max_iter"
+
+
+def test_what_is_no_stream():
+    with pytest.raises(TypeError, match="stream: expected a text stream, got 'a'"):
+        callbacks.ProgressTable(stream="a")
