@@ -32,7 +32,8 @@ from amcore.errors import NumericalError  # noqa: E402
 from amcore.network import Network  # noqa: E402
 from amcore.problem import Problem  # noqa: E402
 from amcore.schemes import ADMM, MDLAM, ThreeSplitBCD, TwoSplitBCD  # noqa: E402
-from amcore.solve import Solution, iterate, solve  # noqa: E402
+from amcore.solution import Solution  # noqa: E402
+from amcore.solve import iterate, solve  # noqa: E402
 from amcore.solve_many import solve_many  # noqa: E402
 from amcore.state import State  # noqa: E402
 from amcore.trace import Trace  # noqa: E402

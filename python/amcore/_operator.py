@@ -1,15 +1,14 @@
-"""The public operators: activations, losses and regularisers as functions of any array."""
+"""What activations, losses and regularisers share: names, constructors, arguments."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from amcore import _checks, _core
+from amcore import _checks
 from amcore.reference import operator as definitions
 from amcore.reference.operator import Parameter, stems
 
@@ -106,207 +105,6 @@ def _text(value: Parameter) -> str:
     return f"[{', '.join(map(_text, value))}]" if isinstance(value, tuple) else f"{value:g}"
 
 
-class Activation(Operator):
-    """An elementwise function σ."""
-
-    family = "activation"
-    reference: definitions.Activation
-
-    @functools.cached_property
-    def native(self) -> _core.Activation:
-        """The operator of the compiled core; an operator written in Python has none."""
-        return _core.Activation(*self._compiled())
-
-    def value(self, u: Any, *, out: Array | None = None) -> Any:
-        """σ(u), entry by entry.
-
-        Parameters
-        ----------
-        u : array_like
-            Any shape; float32 and float64 are kept, integers become float64.
-        out : ndarray, optional
-            Array of that shape and dtype for the result.
-
-        Returns
-        -------
-        ndarray
-            `out` if given; a scalar for a scalar.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is no array of real numbers, or `out` does not fit.
-        """
-        shape, (u,) = _flat(u=u)
-        return _into(out, shape, u, lambda result: self.native.value(u, result))
-
-    def derivative(self, u: Any, side: str = "left", *, out: Array | None = None) -> Any:
-        """σ'(u); at a kink the derivative from the ``"left"`` or from the ``"right"``.
-
-        Parameters, result and errors otherwise as for `value`.
-        """
-        _checks.choice("side", side, ("left", "right"))
-        shape, (u,) = _flat(u=u)
-        return _into(out, shape, u, lambda result: self.native.derivative(u, side, result))
-
-    def difference(self, a: Any, b: Any, *, out: Array | None = None) -> Any:
-        """σ(a) − σ(b), with a rounding error relative to |a − b|.
-
-        Parameters, result and errors otherwise as for `value`; `a` and `b` are broadcast together.
-        """
-        shape, (a, b) = _flat(a=a, b=b)
-        return _into(out, shape, a, lambda result: self.native.difference(a, b, result))
-
-    def prox(self, v: Any, z: Any, weight: float, *, out: Array | None = None) -> Any:
-        """argmin_u ½(v − σ(u))² + weight/2 (u − z)², globally; ties go to the leftmost minimiser.
-
-        Parameters
-        ----------
-        v, z : array_like
-            Any shapes that broadcast together, of one dtype.
-        weight : float
-            Positive.
-        out : ndarray, optional
-            Array for the result.
-
-        Returns
-        -------
-        ndarray
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is no array of real numbers, the weight is not positive, or shapes or
-            dtypes differ.
-        """
-        weight = _checks.number("weight", weight, above=0)
-        shape, (v, z) = _flat(v=v, z=z)
-        return _into(out, shape, v, lambda result: self.native.prox(v, z, weight, result))
-
-
-class Loss(Operator):
-    """A function ℓ(v, y) of a sample's outputs v and targets y; samples are rows."""
-
-    family = "loss"
-    reference: definitions.Loss
-
-    @functools.cached_property
-    def native(self) -> _core.Loss:
-        """The operator of the compiled core; an operator written in Python has none."""
-        return _core.Loss(*self._compiled())
-
-    @property
-    def targets(self) -> str:
-        """What the rows of y hold: ``"real"`` numbers, a ``"sign"`` or a ``"distribution"``."""
-        return self.reference.targets
-
-    def _rows(self, **arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
-        given = _together(**arrays)
-        for name, values in zip(arrays, given, strict=True):
-            if values.ndim == 0 or values.shape[-1] == 0:
-                raise ValueError(f"{name}: expected shape (n, K), got {values.shape}")
-            if name == "y":
-                check_targets(self, "y", values)
-        shape = given[0].shape
-        return shape, [_checks.contiguous(values).reshape(-1, shape[-1]) for values in given]
-
-    def value(self, v: Any, y: Any) -> float:
-        """Σ_j ℓ(v_j, y_j).
-
-        Parameters
-        ----------
-        v, y : array_like
-            Shape (n, K), or (K,) for one sample; one dtype.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is no such array, or y holds no targets of this loss.
-        """
-        _, (v, y) = self._rows(v=v, y=y)
-        return self.native.value(v, y)
-
-    def gradient(self, v: Any, y: Any, *, out: Array | None = None) -> Any:
-        """∇ℓ(v_j, y_j) by rows, in the shape of v; arguments and errors as for `value`."""
-        shape, (v, y) = self._rows(v=v, y=y)
-        return _into(out, shape, v, lambda result: self.native.gradient(v, y, result))
-
-    def difference(self, a: Any, b: Any, y: Any) -> float:
-        """Σ_j ℓ(a_j, y_j) − ℓ(b_j, y_j), with a rounding error relative to |a − b|.
-
-        Arguments and errors as for `value`.
-        """
-        _, (a, b, y) = self._rows(a=a, b=b, y=y)
-        return self.native.difference(a, b, y)
-
-    def prox(self, q: Any, y: Any, tau: float, *, out: Array | None = None) -> Any:
-        """argmin_v ℓ(v, y) + ‖v − q‖²/(2τ) by rows, τ > 0; arguments and errors as for `value`."""
-        tau = _checks.number("tau", tau, above=0)
-        shape, (q, y) = self._rows(q=q, y=y)
-        return _into(out, shape, q, lambda result: self.native.prox(q, y, tau, result))
-
-    def subgradient_distance(self, v: Any, y: Any, g: Any, scale: float = 1.0) -> float:
-        """dist(0, g + scale ∂ℓ(v, y)) over all samples; arguments and errors as for `value`."""
-        scale = _checks.number("scale", scale, least=0)
-        _, (v, y, g) = self._rows(v=v, y=y, g=g)
-        return self.native.subgradient_distance(v, y, g, scale)
-
-
-class Regularizer(Operator):
-    """A function r of a matrix: the last axis of x holds its columns, the others its rows."""
-
-    family = "regularizer"
-    reference: definitions.Regularizer
-
-    @functools.cached_property
-    def native(self) -> _core.Regularizer:
-        """The operator of the compiled core; an operator written in Python has none."""
-        return _core.Regularizer(*self._compiled())
-
-    def value(self, x: Any) -> float:
-        """r(x).
-
-        Parameters
-        ----------
-        x : array_like
-            Any shape; float32 and float64 are kept, integers become float64.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        TypeError, ValueError
-            If x is no array of real numbers.
-        """
-        _, (x,) = _matrices(x=x)
-        return self.native.value(x)
-
-    def difference(self, a: Any, b: Any) -> float:
-        """r(a) − r(b), with a rounding error relative to |a − b|; errors as for `value`."""
-        _, (a, b) = _matrices(a=a, b=b)
-        return self.native.difference(a, b)
-
-    def prox(self, x: Any, tau: float, *, out: Array | None = None) -> Any:
-        """argmin_p r(p) + ‖p − x‖²/(2τ), τ > 0, in the shape of x; errors as for `value`.
-
-        Where not unique, the leftmost.
-        """
-        tau = _checks.number("tau", tau, above=0)
-        shape, (x,) = _matrices(x=x)
-        return _into(out, shape, x, lambda result: self.native.prox(x, tau, result))
-
-    def subgradient_distance(self, x: Any, g: Any) -> float:
-        """dist(−g, ∂r(x)), g of the shape of x; errors as for `value`."""
-        _, (x, g) = _matrices(x=x, g=g)
-        return self.native.subgradient_distance(x, g)
-
-
 Kind = TypeVar("Kind", bound=Operator)
 
 
@@ -349,6 +147,11 @@ def _instance_or_constructor(kind: type[Kind], stem: str) -> Kind | Callable[...
     return construct
 
 
+def is_definition(given: Any, family: str) -> bool:
+    """Whether it is an operator of the family written in Python, of the catalogue or a user's."""
+    return isinstance(given, definitions.Operator) and given.family == family
+
+
 def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
     """Return the operator that an argument names or is, or that a definition in Python makes.
 
@@ -359,7 +162,7 @@ def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
     """
     if isinstance(given, kind):
         return given
-    if isinstance(given, definitions.Operator) and given.family == kind.family:
+    if is_definition(given, kind.family):
         return kind(given)
     if isinstance(given, str):
         try:
@@ -376,20 +179,7 @@ def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
     )
 
 
-def check_targets(loss: Loss, name: str, y: Array) -> None:
-    """Refuse targets that the loss is not defined for."""
-    if loss.targets == "sign" and not (np.abs(y) == 1).all():
-        raise ValueError(f"{name}: expected entries -1 and 1 for the {loss.name} loss")
-    if loss.targets == "distribution":
-        total = y.sum(axis=-1, dtype=np.float64)
-        tolerance = 4 * y.shape[-1] * np.finfo(y.dtype).eps
-        if not ((y >= 0).all() and (np.abs(total - 1) <= tolerance).all()):
-            raise ValueError(
-                f"{name}: expected rows of probabilities that add up to 1 for the {loss.name} loss"
-            )
-
-
-def _together(**arrays: Any) -> tuple[Array, ...]:
+def together(**arrays: Any) -> tuple[Array, ...]:
     """Check and broadcast arguments of one dtype; plain numbers take the dtype of the others."""
     plain = {name for name, value in arrays.items() if isinstance(value, int | float)}
     given = {name: _checks.array(name, value) for name, value in arrays.items()}
@@ -407,22 +197,7 @@ def _together(**arrays: Any) -> tuple[Array, ...]:
         ) from None
 
 
-def _flat(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
-    """Return the common shape of the arguments and themselves, flat and contiguous."""
-    given = _together(**arrays)
-    return given[0].shape, [_checks.contiguous(values).reshape(-1) for values in given]
-
-
-def _matrices(**arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
-    """Return the common shape of the arguments and themselves as contiguous matrices."""
-    given = _together(**arrays)
-    shape = given[0].shape
-    columns = shape[-1] if shape else 1
-    rows = given[0].size // max(columns, 1)
-    return shape, [_checks.contiguous(values).reshape(rows, columns) for values in given]
-
-
-def _into(
+def into(
     out: Array | None, shape: tuple[int, ...], like: Array, compute: Callable[[Array], None]
 ) -> Any:
     """Let `compute` fill an array like `like`; return it in `shape`, in `out` if that is given."""

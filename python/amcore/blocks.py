@@ -11,7 +11,9 @@ import numpy as np
 
 from amcore import _checks, _core
 from amcore._checks import Array
-from amcore._operator import Activation, Loss, check_targets, resolve
+from amcore._operator import resolve
+from amcore.activations import Activation
+from amcore.losses import Loss, check_targets
 
 __all__ = ["hidden_update", "output_update", "preactivation_update", "ridge_update"]
 

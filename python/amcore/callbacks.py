@@ -11,12 +11,10 @@ import sys
 from collections.abc import Mapping
 from os import PathLike
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from amcore import _checks, _files, checkpoint
-
-if TYPE_CHECKING:
-    from amcore.solve import Solution, Step
+from amcore.solution import Solution, Step
 
 __all__ = ["Checkpoint", "EarlyStop", "ProgressTable", "TimeLimit"]
 

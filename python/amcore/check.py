@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from amcore import _checks, _operator
-from amcore.reference import operator as definitions
+from amcore import _checks
+from amcore._operator import Operator, is_definition
+from amcore.activations import Activation
+from amcore.losses import Loss
+from amcore.regularizers import Regularizer
 
 __all__ = ["Check", "OperatorReport", "check_operator"]
 
@@ -108,9 +111,7 @@ def check_operator(
     """
     checks: list[Check] = []
     for family, (kind, examine) in _EXAMINE.items():
-        if getattr(operator, "family", None) == family and isinstance(
-            operator, (kind, definitions.Operator)
-        ):
+        if isinstance(operator, kind) or is_definition(operator, family):
             for dtype in dtypes:
                 checked = _checks.dtype("dtypes", dtype)
                 checks += _run(examine(operator, checked, np.random.default_rng(seed)), checked)
@@ -379,8 +380,8 @@ def _regularizer(op: Any, dtype: np.dtype[Any], rng: np.random.Generator) -> Ite
         yield f"prox, tau {tau:g}", functools.partial(prox, tau)
 
 
-_EXAMINE: dict[str, tuple[type[_operator.Operator], Callable[..., Iterator[Test]]]] = {
-    "activation": (_operator.Activation, _activation),
-    "loss": (_operator.Loss, _loss),
-    "regularizer": (_operator.Regularizer, _regularizer),
+_EXAMINE: dict[str, tuple[type[Operator], Callable[..., Iterator[Test]]]] = {
+    "activation": (Activation, _activation),
+    "loss": (Loss, _loss),
+    "regularizer": (Regularizer, _regularizer),
 }

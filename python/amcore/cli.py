@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from amcore.datasets import Split
-    from amcore.solve import Solution, Step
+    from amcore.solution import Solution, Step
 
 __all__ = ["main"]
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from amcore import regularizers
 from amcore.analysis import certify
 from amcore.analysis.plot import line_style, saved_figure
 from amcore.network import Network
 from amcore.problem import Problem
-from amcore.reference.regularizer.ridge import RidgeRegularizer
 from amcore.schemes import ADMM, MDLAM, Scheme, ThreeSplitBCD, TwoSplitBCD
-from amcore.solve import Solution, Step, solve
+from amcore.solution import Solution, Step
+from amcore.solve import solve
 
 if TYPE_CHECKING:
     from amcore.datasets import Split
@@ -53,7 +54,7 @@ class Setting:
             data.X_train,
             data.y_train,
             loss="squared",
-            weight_regularizer=RidgeRegularizer(self.ridge),
+            weight_regularizer=regularizers.ridge(self.ridge),
         )
 
     def with_alpha(self, alpha: float) -> Setting:

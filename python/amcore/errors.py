@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from amcore.solve import Solution
+from typing import Any
 
 __all__ = ["NumericalError"]
 
@@ -48,7 +45,7 @@ class NumericalError(ArithmeticError):
         self.block = block
         self.sweep = sweep
         self.condition = condition
-        self.solution: Solution | None = None
+        self.solution: Any = None
 
     def __str__(self) -> str:
         """Return the message with the place of the failure."""

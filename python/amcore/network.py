@@ -10,7 +10,8 @@ import numpy as np
 
 from amcore import _checks, _core
 from amcore._checks import Array
-from amcore._operator import Activation, resolve
+from amcore._operator import resolve
+from amcore.activations import Activation
 
 __all__ = ["Network", "Weights"]
 

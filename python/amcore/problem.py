@@ -10,8 +10,10 @@ import numpy as np
 
 from amcore import _checks
 from amcore._checks import Array
-from amcore._operator import Loss, Regularizer, check_targets, resolve
+from amcore._operator import resolve
+from amcore.losses import Loss, check_targets
 from amcore.network import Network
+from amcore.regularizers import Regularizer
 
 __all__ = ["Problem"]
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from amcore import _checks, _core
 from amcore.problem import Problem
+from amcore.run import Run
 from amcore.schemes import Scheme
-from amcore.solve import Run, Solution
+from amcore.solution import Solution
 from amcore.state import State
 
 __all__ = ["solve_many"]

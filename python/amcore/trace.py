@@ -6,7 +6,6 @@ import csv
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -15,14 +14,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from amcore import _files
 from amcore._files import atomic_write
+from amcore.report import FAMILIES, SCALARS, Record
 
 __all__ = ["Record", "Trace"]
 
 Array = NDArray[np.float64]
 _Self = TypeVar("_Self", bound="Trace")
 
-_SCALARS = ("objective", "subgradient_distance", "decrease", "time")
-_FAMILIES = ("parts", "distance", "step_norm", "monitors", "seconds")
 # Kind and number of dimensions of what is saved beside the columns.
 _DETAILS = {
     "format": ("U", 0),
@@ -33,48 +31,6 @@ _DETAILS = {
     "marks/sweep": ("i", 1),
     "marks/text": ("U", 1),
 }
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one sweep left behind.
-
-    Attributes
-    ----------
-    sweep : int
-        Number of the sweep; 0 is the start, before the first sweep.
-    objective : float
-        The objective f after the sweep.
-    subgradient_distance : float
-        dist(0, ∂f) after the sweep; NaN where it was not measured.
-    decrease : float
-        f before minus f after the sweep, accurate relative to the steps where the sweep was
-        measured; NaN for the start.
-    parts : dict of float
-        The terms of the objective by name; they add up to it.
-    distance : dict of float
-        dist(0, ∂f) of each block of variables; the root of the sum of squares is
-        `subgradient_distance`.
-    step_norm : dict of float
-        Frobenius norm of the change of each block of variables.
-    monitors : dict of float
-        What else the scheme watches, such as the residuals of its constraints, by name.
-    time : float
-        Wall time of the sweep in seconds.
-    seconds : dict of float
-        Wall time of each phase of the sweep in seconds.
-    """
-
-    sweep: int
-    objective: float
-    subgradient_distance: float = math.nan
-    decrease: float = math.nan
-    parts: Mapping[str, float] = field(default_factory=dict)
-    distance: Mapping[str, float] = field(default_factory=dict)
-    step_norm: Mapping[str, float] = field(default_factory=dict)
-    monitors: Mapping[str, float] = field(default_factory=dict)
-    time: float = math.nan
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class _Column:
@@ -157,8 +113,8 @@ class Trace:
         self.distance_is_bound = bool(distance_is_bound)
         self.accurate_decrease = bool(accurate_decrease)
         self.marks: list[tuple[int, str]] = []
-        self._scalars = {name: _Column() for name in _SCALARS}
-        self._families: dict[str, dict[str, _Column]] = {name: {} for name in _FAMILIES}
+        self._scalars = {name: _Column() for name in SCALARS}
+        self._families: dict[str, dict[str, _Column]] = {name: {} for name in FAMILIES}
 
     def append(self, record: Record) -> None:
         """Add the record of the next sweep.
@@ -180,6 +136,8 @@ class Trace:
                     columns[name] = _Column(np.full(count, math.nan))
             for name, column in columns.items():
                 column.append(entries.get(name, math.nan))
+        for text in record.marks:
+            self.mark(text)
 
     def set_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Set all records at once.
@@ -201,8 +159,8 @@ class Trace:
         def column(name: str) -> _Column:
             return _Column(_vector(name, columns[name], count, "as many as objective"))
 
-        self._scalars = {name: column(name) for name in _SCALARS}
-        self._families = {family: {} for family in _FAMILIES}
+        self._scalars = {name: column(name) for name in SCALARS}
+        self._families = {family: {} for family in FAMILIES}
         for key in columns:
             family, _, name = key.partition("/")
             if family in self._families and name:
@@ -281,7 +239,16 @@ class Trace:
             }
             return scalars | families
 
-        return [Record(sweep=k, **row(k)) for k in range(self._count)]
+        marks = self._marks_by_sweep()
+        return [
+            Record(sweep=k, marks=tuple(marks.get(k, ())), **row(k)) for k in range(self._count)
+        ]
+
+    def _marks_by_sweep(self) -> dict[int, list[str]]:
+        marks: dict[int, list[str]] = {}
+        for sweep, text in self.marks:
+            marks.setdefault(sweep, []).append(text)
+        return marks
 
     def __repr__(self) -> str:
         """Return one line with the number of sweeps, the objective and the distance."""
@@ -359,7 +326,7 @@ class Trace:
             _refuse("decrease", d, ~np.isfinite(d), "must be finite")
         columns = (f, g, np.concatenate([[math.nan], d]), np.full(f.size, math.nan))
         trace._scalars = {
-            name: _Column(column) for name, column in zip(_SCALARS, columns, strict=True)
+            name: _Column(column) for name, column in zip(SCALARS, columns, strict=True)
         }
         return trace
 
@@ -389,12 +356,12 @@ class Trace:
             If the arrays are not those of a trace.
         """
         _files.check_format(arrays, _files.TRACE)
-        missing = sorted({*_DETAILS, *_SCALARS} - set(arrays))
+        missing = sorted({*_DETAILS, *SCALARS} - set(arrays))
         if missing:
             raise ValueError(f"a trace without {', '.join(missing)}")
         for name, array in arrays.items():
             family, _, entry = name.partition("/")
-            if name not in (*_DETAILS, *_SCALARS) and not (family in _FAMILIES and entry):
+            if name not in (*_DETAILS, *SCALARS) and not (family in FAMILIES and entry):
                 raise ValueError(f"{name} is no part of one")
             kind, ndim = _DETAILS.get(name, ("f", 1))
             if array.dtype.kind != kind or array.ndim != ndim:
@@ -454,7 +421,7 @@ class Trace:
             "decrease": _plain(self.decrease),
             "time": _plain(self.time),
         }
-        for family in _FAMILIES:
+        for family in FAMILIES:
             columns: dict[str, Array] = getattr(self, family)
             content[family] = {name: _plain(column) for name, column in columns.items()}
         content["marks"] = [{"sweep": sweep, "text": text} for sweep, text in self.marks]
@@ -472,9 +439,7 @@ class Trace:
         columns = {name: column.view for name, column in self._scalars.items()}
         for family, members in self._families.items():
             columns |= {f"{family}/{name}": column.view for name, column in members.items()}
-        marks: dict[int, list[str]] = {}
-        for sweep, text in self.marks:
-            marks.setdefault(sweep, []).append(text)
+        marks = self._marks_by_sweep()
         lists = [column.tolist() for column in columns.values()]
         with atomic_write(path) as file:
             writer = csv.writer(_Encoded(file.write))

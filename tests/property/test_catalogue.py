@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import amcore
 from amcore import activations, losses, regularizers
 from amcore.reference.operator import stems
 from strategies import KINDS, names, operator, targets
@@ -289,9 +288,8 @@ def test_loss_prox_against_scipy(operator):
                 assert objective(v) <= least + 1e-12 * (1 + least)
 
 
-@pytest.mark.parametrize("operator", [getattr(regularizers, s) for s in stems("regularizer")])
+@pytest.mark.parametrize("operator", [operator("regularizer", s) for s in stems("regularizer")])
 def test_regularizer_prox_against_scipy(operator):
-    operator = operator if isinstance(operator, amcore._operator.Operator) else operator()
     for x in 3 * np.random.default_rng(0).standard_normal(8):
         for tau in (0.1, 1.0, 5.0):
 

@@ -16,7 +16,7 @@ rng = np.random.default_rng(11)
 
 def make(name):
     found = getattr(activations, name)
-    return found if isinstance(found, amcore._operator.Activation) else found()
+    return found if isinstance(found, activations.Activation) else found()
 
 
 class Reference:

@@ -22,6 +22,7 @@ from amcore.analysis.decrease import (
     sufficient_decrease,
 )
 from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
 from amcore.trace import Array, Trace
 
@@ -167,9 +168,7 @@ class Certificate:
         OSError
             If the file cannot be written.
         """
-        from amcore.analysis.plot import plot_certificate
-
-        plot_certificate(self, path)
+        plot_certificate(path, self.trace, self.decrease, self.kl, self.rate)
 
 
 def certify(

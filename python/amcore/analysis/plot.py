@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from amcore._files import atomic_write
-
-if TYPE_CHECKING:
-    from amcore.analysis.certificate import Certificate
+from amcore.analysis.decrease import SufficientDecrease
+from amcore.analysis.kl import KLFit
+from amcore.analysis.rates import RateBound
+from amcore.trace import Trace
 
 __all__ = ["plot_certificate"]
 
@@ -29,15 +30,21 @@ _STYLES: tuple[dict[str, Any], ...] = (
 _SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> None:
+def plot_certificate(
+    path: str | PathLike[str],
+    trace: Trace,
+    decrease: Sequence[SufficientDecrease],
+    kl: KLFit,
+    rate: RateBound,
+) -> None:
     """Draw objective, distance, decrease ratio and KL inequality of a certified run into a file.
 
     Parameters
     ----------
-    certificate : Certificate
-        What `certify` returned.
     path : path
         The file to write; its suffix is the format: .png, .pdf or .svg.
+    trace, decrease, kl, rate
+        Those of the `Certificate`.
 
     Raises
     ------
@@ -49,10 +56,10 @@ def plot_certificate(certificate: Certificate, path: str | PathLike[str]) -> Non
         If the file cannot be written.
     """
     with saved_figure(path, 4) as axes:
-        _objective(axes[0], certificate)
-        _distance(axes[1], certificate)
-        _ratio(axes[2], certificate)
-        _cloud(axes[3], certificate)
+        _objective(axes[0], trace, kl, rate)
+        _distance(axes[1], trace)
+        _ratio(axes[2], decrease)
+        _cloud(axes[3], trace, kl)
 
 
 @contextmanager
@@ -88,11 +95,9 @@ def line_style(index: int, points: int) -> dict[str, Any]:
     return _STYLES[index % len(_STYLES)] | style
 
 
-def _objective(axis: Any, certificate: Certificate) -> None:
+def _objective(axis: Any, trace: Trace, kl: KLFit, rate: RateBound) -> None:
     """Objective, and how far it still is above the smallest value of the run."""
-    trace = certificate.trace
     f = trace.objective
-    kl, rate = certificate.kl, certificate.rate
     above = kl.gap if kl.f_star is not None else kl.gap - kl.gap.min()
     sweeps = np.arange(f.size)
     if (f > 0).all():
@@ -111,9 +116,9 @@ def _objective(axis: Any, certificate: Certificate) -> None:
     _finish(axis)
 
 
-def _cloud(axis: Any, certificate: Certificate) -> None:
+def _cloud(axis: Any, trace: Trace, kl: KLFit) -> None:
     """dist(0, ∂f) over f − f*, and the KL inequality as fitted to the window."""
-    kl, g = certificate.kl, certificate.trace.subgradient_distance
+    g = trace.subgradient_distance
     shown = (kl.gap > 0) & (g > 0)
     axis.set_title("KL inequality")
     if kl.theta is None or kl.c is None or not shown.any():
@@ -130,9 +135,8 @@ def _cloud(axis: Any, certificate: Certificate) -> None:
     _finish(axis)
 
 
-def _distance(axis: Any, certificate: Certificate) -> None:
+def _distance(axis: Any, trace: Trace) -> None:
     """Distance of 0 to the subdifferential."""
-    trace = certificate.trace
     g = trace.subgradient_distance
     shown = np.flatnonzero(g > 0)
     label = "upper bound of $g_k$" if trace.distance_is_bound else "$g_k$"
@@ -141,9 +145,9 @@ def _distance(axis: Any, certificate: Certificate) -> None:
     _finish(axis)
 
 
-def _ratio(axis: Any, certificate: Certificate) -> None:
+def _ratio(axis: Any, decrease: Sequence[SufficientDecrease]) -> None:
     """Decrease ratio of condition A1 for each j, its constant from k₀ on, and the violations."""
-    for index, a1 in enumerate(certificate.decrease):
+    for index, a1 in enumerate(decrease):
         shown = np.flatnonzero((a1.ratio > 0) & np.isfinite(a1.ratio))
         style = line_style(index, shown.size)
         label = f"$j = {a1.j}$: {a1.verdict.verdict}"

@@ -13,7 +13,7 @@ import numpy as np
 from amcore.errors import NumericalError
 from amcore.reference.operator import Activation, Array, Loss, Regularizer
 from amcore.reference.regularizer.none import NoneRegularizer
-from amcore.reference.scheme.report import Report
+from amcore.report import Report
 
 
 class Layer:
@@ -101,7 +101,12 @@ class LayeredScheme(ABC):
             distance, monitors = self._distance(), self._monitors()
         seconds = {"objective": middle - start, "distance": perf_counter() - middle}
         return Report(
-            self.objective, parts=parts, distance=distance, monitors=monitors, seconds=seconds
+            self.objective,
+            math.hypot(*distance.values()),
+            parts=parts,
+            distance=distance,
+            monitors=monitors,
+            seconds=seconds,
         )
 
     def sweep(self, measure: bool) -> Report:
@@ -123,7 +128,15 @@ class LayeredScheme(ABC):
                 distance = self._distance()
                 seconds["distance"] = perf_counter() - end
         return Report(
-            self.objective, decrease, parts, distance, step_norm, monitors, seconds, self.marks
+            self.objective,
+            math.hypot(*distance.values()) if measure else math.nan,
+            decrease,
+            parts,
+            distance,
+            step_norm,
+            monitors,
+            seconds,
+            self.marks,
         )
 
     @abstractmethod

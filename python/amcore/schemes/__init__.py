@@ -1,0 +1,35 @@
+"""The schemes, a file each: a dataclass of hyperparameters, which builds the engine for the sweeps.
+
+They are found by name: the file ``two_split_bcd.py`` holds the scheme whose `stem` that is.
+"""
+
+from importlib import import_module as _import_module
+from pkgutil import iter_modules as _iter_modules
+from typing import TYPE_CHECKING
+
+from amcore.report import Report
+from amcore.schemes.scheme import Engine, Scheme
+
+if TYPE_CHECKING:  # which does not look into folders
+    from amcore.schemes.admm import ADMM as ADMM
+    from amcore.schemes.mdlam import MDLAM as MDLAM
+    from amcore.schemes.three_split_bcd import ThreeSplitBCD as ThreeSplitBCD
+    from amcore.schemes.two_split_bcd import TwoSplitBCD as TwoSplitBCD
+
+__all__ = ["Engine", "Report", "Scheme"]
+
+
+def _scheme(stem: str) -> type[Scheme]:
+    module = _import_module(f"{__name__}.{stem}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Scheme) and vars(value).get("stem") == stem
+    )
+    return found
+
+
+for _stem in sorted(module.name for module in _iter_modules(__path__) if module.name != "scheme"):
+    _found = _scheme(_stem)
+    globals()[_found.__name__] = _found
+    __all__ += [_found.__name__]

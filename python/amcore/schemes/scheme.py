@@ -1,0 +1,189 @@
+"""What a scheme is: hyperparameters, and how the engine for its sweeps is built."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, ClassVar, Protocol
+
+from amcore import _checks, _core
+from amcore._checks import Array
+from amcore.problem import Problem
+from amcore.state import State
+
+__all__ = ["Engine", "Scheme"]
+
+
+class Engine(Protocol):
+    """A scheme at work on the arrays of a state, in place."""
+
+    def forward(self) -> None:
+        """Fill the auxiliary variables by the forward pass from the weights."""
+
+    def measure(self) -> Any:
+        """Measure the current state; the result has the fields of `amcore.report.Report`."""
+
+    def sweep(self, measure: bool) -> Any:
+        """Do one sweep; distances, step norms and the accurate decrease only if `measure`.
+
+        The result is as that of `measure`.
+        """
+
+
+class Scheme(ABC):
+    """A scheme with its hyperparameters, the fields of a dataclass.
+
+    A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
+    the engines (`_options`). These are found by name: the function `stem` of the core, and the
+    class of the subclass's name in the module `stem` of `amcore.reference.scheme`. A scheme that
+    needs more of other processes than sums is not `distributed`.
+    """
+
+    stem: ClassVar[str]
+    regularizes_activations: ClassVar[bool] = False
+    distributed: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({given})"
+
+    @abstractmethod
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that the scheme does not solve, or hyperparameters that do not fit it.
+
+        Raises
+        ------
+        ValueError
+            Naming what is wrong.
+        """
+
+    @abstractmethod
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """Names of the arrays of a layer, counted from 1, without its number and the biases."""
+
+    @abstractmethod
+    def _options(self, problem: Problem) -> dict[str, Any]:
+        """Arguments of the engines beside the problem's."""
+
+    def shared(self, problem: Problem) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the arrays of the state that belong to no layer."""
+        return {}
+
+    def distance_is_bound(self, problem: Problem) -> bool:
+        """Whether the measured dist(0, ∂f) is only an upper bound."""
+        return False
+
+    def constants(self, state: State) -> dict[str, float]:
+        """A-priori constants of sufficient decrease and relative error, where they are known.
+
+        Parameters
+        ----------
+        state : State
+            Of a run with this scheme; its norms bound those of the iterates.
+
+        Returns
+        -------
+        dict
+            ``a``: f_k − f_{k+1} ≥ a ‖ΔX‖²; ``b``: dist(0, ∂f(X_{k+1})) ≤ b Σ ‖ΔX_block‖;
+            ``c1``: the constant of A1 that follows. Empty where none is known.
+
+        Raises
+        ------
+        ValueError
+            If the state does not belong to a problem.
+        """
+        if state.problem is None:
+            raise ValueError("state: expected that of a run, got one without a problem")
+        return self._constants(state, state.problem)
+
+    def _constants(self, state: State, problem: Problem) -> dict[str, float]:
+        return {}
+
+    def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the arrays of the state."""
+        n, widths = problem.n_samples, problem.network.widths
+        shapes: dict[str, tuple[int, ...]] = {}
+        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+            for stem in self.stems(problem, i):
+                if stem.startswith("W"):
+                    shapes[f"{stem}{i}"] = (outputs, inputs)
+                    if problem.network.bias:
+                        shapes[f"b{stem[1:]}{i}"] = (outputs,)
+                else:
+                    shapes[f"{stem}{i}"] = (n, outputs)
+        return shapes | self.shared(problem)
+
+    def engine(
+        self,
+        problem: Problem,
+        state: State,
+        *,
+        X: Array,
+        Y: Array,
+        loss_weight: float,
+        num_threads: int,
+        reducer: Callable[[Array], None] | None,
+        backend: str,
+        keep_products: bool = True,
+    ) -> Engine:
+        """Build the engine that works on the arrays of `state`, native or reference.
+
+        X and Y are the problem's in the dtype of the state, `loss_weight` is c; the other arguments
+        are those of the engines. The reference keeps no products.
+        """
+        network = problem.network
+        layers = []
+        for i in range(1, network.depth + 1):
+            stems = self.stems(problem, i)
+            biases = [f"b{stem[1:]}" for stem in stems if stem.startswith("W") and network.bias]
+            layers.append({stem: state[f"{stem}{i}"] for stem in (*stems, *biases)})
+        # An operator keeps one object for each backend, under its name.
+        assembly = {
+            "X": X,
+            "Y": Y,
+            "layers": layers,
+            "activations": [getattr(activation, backend) for activation in network.activations],
+            "skip": list(network.skip),
+            "loss": getattr(problem.loss, backend),
+            "loss_weight": loss_weight,
+            "weight_regularizers": [getattr(r, backend) for r in problem.weight_regularizers],
+            "num_threads": num_threads,
+            "reducer": reducer,
+            "activation_regularizers": [
+                getattr(r, backend) for r in problem.activation_regularizers
+            ],
+        }
+        options = self._options(problem) | {name: state[name] for name in self.shared(problem)}
+        if backend == "native":
+            native: Engine = getattr(_core, self.stem)(
+                _core.Assembly(**assembly, keep_products=keep_products), **options
+            )
+            return native
+        module = importlib.import_module(f"amcore.reference.scheme.{self.stem}")
+        reference: Engine = getattr(module, type(self).__name__)(**assembly, **options)
+        return reference
+
+
+def check_activation_regularizers(problem: Problem) -> None:
+    """Refuse s_i that are no sums over samples, and an s_N that the loss does not go with."""
+    for i, regularizer in enumerate(problem.activation_regularizers, start=1):
+        if not regularizer.by_row:
+            raise ValueError(
+                f"activation_regularizer: {regularizer} of layer {i} couples the samples, "
+                "whose activations are updated one by one"
+            )
+    last = problem.activation_regularizers[-1]
+    if not last.by_entry and "smooth" not in problem.loss.traits:
+        raise ValueError(
+            f"activation_regularizer: {last} of the output goes with smooth losses only, "
+            f"got {problem.loss}"
+        )
+
+
+def numbers(name: str, value: Any, **bounds: float) -> float | tuple[float, ...]:
+    """Return a number within the bounds, or one for every layer."""
+    if hasattr(value, "__len__") and not isinstance(value, str | bytes):
+        return tuple(_checks.number(f"{name}[{i}]", x, **bounds) for i, x in enumerate(value))
+    return _checks.number(name, value, **bounds)

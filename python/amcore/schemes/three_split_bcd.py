@@ -1,0 +1,124 @@
+"""Three-splitting block coordinate descent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from amcore import _checks
+from amcore.network import Network
+from amcore.problem import Problem
+from amcore.schemes.scheme import Scheme, check_activation_regularizers, numbers
+from amcore.state import State
+
+__all__ = ["ThreeSplitBCD"]
+
+
+@dataclass(frozen=True, repr=False)
+class ThreeSplitBCD(Scheme):
+    """Three-splitting block coordinate descent, for every pattern of skip connections.
+
+    Minimises over W, b, U, V, the term in brackets where layer i has a skip connection,
+
+        f = c Σ ℓ(V_N) + Σ r_i(W_i) + Σ s_i(V_i) + Σ γ_i/2 ‖V_i − [V_{i−1}] − σ_i(U_i)‖²
+                                                 + Σ ρ_i/2 ‖U_i − W_i V_{i−1} − b_i‖²,
+
+    one sweep being the minimisation in V_i, U_i, (W_i, b_i) for i = N, …, 1, with the proximal
+    term α/2‖block − old block‖² where the block's problem needs it. It is exact but for r_i and
+    s_i, i < N, that are no ridge, and for an s_N that does not go with the loss entry by entry.
+
+    A regulariser s_i must be a sum over samples: any but ``l2_ball`` and ``group_lasso(axis=0)``.
+
+    Parameters
+    ----------
+    gamma : float or sequence of N floats
+        Weights γ_i > 0.
+    rho : float or sequence of N floats, optional
+        Weights ρ_i > 0; by default those of `gamma`.
+    alpha : float
+        Proximal weight α > 0.
+    inner_tol : float
+        A block that is not minimised exactly takes proximal gradient steps, until their residual is
+        this share of the first one's, for activations sample by sample; at least 0.
+    inner_iters : int
+        At most so many of these steps per block and sweep.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a weight is not such a number.
+
+    References
+    ----------
+    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2; Xu, Bao, Xing (2022), equations (3) and (6).
+    """
+
+    stem: ClassVar[str] = "three_split_bcd"
+    regularizes_activations: ClassVar[bool] = True
+
+    gamma: float | Sequence[float] = 1.0
+    rho: float | Sequence[float] | None = None
+    alpha: float = 1.0
+    inner_tol: float = 1e-6
+    inner_iters: int = 200
+
+    def __post_init__(self) -> None:
+        """Check and freeze the hyperparameters."""
+        object.__setattr__(self, "gamma", numbers("gamma", self.gamma, above=0))
+        if self.rho is not None:
+            object.__setattr__(self, "rho", numbers("rho", self.rho, above=0))
+        object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
+        object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
+        object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
+
+    def check(self, problem: Problem) -> None:
+        """Refuse weights that do not match the layers, and regularisers that couple samples.
+
+        Raises
+        ------
+        ValueError
+            Naming what is wrong.
+        """
+        self._couplings(problem.network)
+        check_activation_regularizers(problem)
+
+    def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
+        """W, U and V for every layer."""
+        return "W", "U", "V"
+
+    def _options(self, problem: Problem) -> dict[str, Any]:
+        gamma, rho = self._couplings(problem.network)
+        return {
+            "gamma": gamma,
+            "rho": rho,
+            "alpha": self.alpha,
+            "inner_tol": self.inner_tol,
+            "inner_iters": self.inner_iters,
+        }
+
+    def _constants(self, state: State, problem: Problem) -> dict[str, float]:
+        # Our own algebra: dist(0, ∂f) by the changes of the blocks, B the greatest norm of a
+        # block, L the greatest Lipschitz constant of an activation.
+        if not all("convex" in s.traits for s in problem.activation_regularizers):
+            return {}
+        network = problem.network
+        gamma, rho = (max(weights) for weights in self._couplings(network))
+        a = min(self.alpha, *self._couplings(network)[0]) / 2
+        B = max(float(np.linalg.norm(np.float64(x))) for x in (problem.X, *state.values()))
+        L = max(activation.L1 for activation in network.activations)
+        b = max(
+            gamma,
+            self.alpha + rho * B,
+            self.alpha + gamma * L,
+            2 * rho * (B + B**2) + (gamma * (1 + L) if any(network.skip) else 0),
+        )
+        return {"a": a, "b": b, "c1": a / (3 * network.depth * b**2)}
+
+    def _couplings(self, network: Network) -> tuple[list[float], list[float]]:
+        """Return the weights γ_i and ρ_i of every layer."""
+        gamma = _checks.per_layer("gamma", self.gamma, network.depth)
+        rho = gamma if self.rho is None else _checks.per_layer("rho", self.rho, network.depth)
+        return list(gamma), list(rho)
