@@ -157,10 +157,11 @@ def dtype(name: str, value: Any) -> np.dtype[Any]:
     """Return float32 or float64."""
     try:
         result: np.dtype[Any] = np.dtype(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected float32 or float64, got {value!r}") from None
+    except Exception:
+        wrong = describe(value)
+        raise TypeError(f"{name}: expected float32 or float64, got {wrong}") from None
     if result not in FLOATS:
-        raise TypeError(f"{name}: expected float32 or float64, got {result}")
+        raise TypeError(f"{name}: expected float32 or float64, got {result!s:.40}")
     return result
 
 
@@ -220,7 +221,7 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def entries(name: str, value: Any) -> list[Any] | None:
+def entries(name: str, value: Any, expected: str = "one value or a sequence") -> list[Any] | None:
     """Return the entries of a sequence, or of an array with axes; None for a single value.
 
     Raises
@@ -237,8 +238,16 @@ def entries(name: str, value: Any) -> list[Any] | None:
     if isinstance(value, Sequence):
         return list(value)
     if isinstance(value, Iterable):
-        raise TypeError(f"{name}: expected one value or a sequence, got {describe(value)}")
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     return None
+
+
+def sequence(name: str, value: Any, expected: str) -> list[Any]:
+    """Return the entries of a sequence, or of an array with axes."""
+    given = entries(name, value, expected)
+    if given is None:
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    return given
 
 
 def per_layer(

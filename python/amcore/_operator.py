@@ -170,8 +170,8 @@ def resolve(kind: type[Kind], given: Any, argument: str) -> Kind:
         except AttributeError as error:
             raise ValueError(f"{argument}: {error}") from None
         return found if isinstance(found, kind) else found()  # type: ignore[operator]
-    if callable(given) and getattr(given, "__name__", "") in stems(kind.family):
-        name = given.__name__
+    name = getattr(given, "__name__", "")
+    if name in stems(kind.family) and given is attribute(kind, name):
         raise TypeError(f"{argument}: {name} is a constructor; call it, {name}()")
     article = "an" if kind.family[0] in "aeiou" else "a"
     raise TypeError(
@@ -204,6 +204,7 @@ def into(
     if out is not None:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out: expected a NumPy array, got {_checks.describe(out)}")
+        _checks.raw("out", out)
         _checks.shape("out", out, shape)
         if out.dtype != like.dtype:
             raise TypeError(f"out: expected dtype {like.dtype}, got {out.dtype}")

@@ -253,7 +253,7 @@ def output_update(
     arrays = _arrays(Y=Y, S=S, V=V)
     for name in ("S", "V"):
         _checks.shape(name, arrays[name], arrays["Y"].shape, "that of Y")
-    check_targets(operator, "Y", arrays["Y"])
+    arrays["Y"] = check_targets(operator, "Y", arrays["Y"])
     loss_weight = _checks.number("loss_weight", loss_weight, above=0)
     gamma = _checks.number("gamma", gamma, above=0)
     alpha = _checks.number("alpha", alpha, least=0)

@@ -35,14 +35,15 @@ class Loss(Operator):
         return self.reference.targets
 
     def _rows(self, **arrays: Any) -> tuple[tuple[int, ...], list[Array]]:
-        given = together(**arrays)
-        for name, values in zip(arrays, given, strict=True):
+        given = dict(zip(arrays, together(**arrays), strict=True))
+        for name, values in given.items():
             if values.ndim == 0 or values.shape[-1] == 0:
                 raise ValueError(f"{name}: expected shape (n, K), got {values.shape}")
-            if name == "y":
-                check_targets(self, "y", values)
-        shape = given[0].shape
-        return shape, [_checks.contiguous(values).reshape(-1, shape[-1]) for values in given]
+        given["y"] = check_targets(self, "y", given["y"])
+        shape = given["y"].shape
+        return shape, [
+            _checks.contiguous(values).reshape(-1, shape[-1]) for values in given.values()
+        ]
 
     def value(self, v: Any, y: Any) -> float:
         """Σ_j ℓ(v_j, y_j).
@@ -90,17 +91,28 @@ class Loss(Operator):
         return self.native.subgradient_distance(v, y, g, scale)
 
 
-def check_targets(loss: Loss, name: str, y: Array) -> None:
-    """Refuse targets that the loss is not defined for."""
-    if loss.targets == "sign" and not (np.abs(y) == 1).all():
-        raise ValueError(f"{name}: expected entries -1 and 1 for the {loss.name} loss")
-    if loss.targets == "distribution":
-        total = y.sum(axis=-1, dtype=np.float64)
-        tolerance = 4 * y.shape[-1] * np.finfo(y.dtype).eps
-        if not ((y >= 0).all() and (np.abs(total - 1) <= tolerance).all()):
-            raise ValueError(
-                f"{name}: expected rows of probabilities that add up to 1 for the {loss.name} loss"
-            )
+def check_targets(loss: Loss, name: str, y: Array) -> Array:
+    """Return targets; refuse those that the loss is not defined for.
+
+    Rows of probabilities that add up to 1 only to the rounding of float32, in which they may have
+    been computed, are divided by their sum.
+    """
+    if loss.targets == "sign":
+        _checks.refuse(name, y, np.abs(y) != 1, f"entries -1 and 1 for the {loss.name} loss")
+    if loss.targets != "distribution":
+        return y
+    expected = f"rows of probabilities that add up to 1 for the {loss.name} loss"
+    _checks.refuse(name, y, ~(y >= 0), expected)
+    total = y.sum(axis=-1, keepdims=True, dtype=np.float64)
+    error = np.abs(total - 1)
+    rounding, single = (4 * y.shape[-1] * np.finfo(dtype).eps for dtype in (y.dtype, np.float32))
+    bad = error > single
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"{name}: expected {expected}, got {total.flat[row]:.9g} for row {row}")
+    if (error <= rounding).all():
+        return y
+    return np.where(error <= rounding, y, y / total).astype(y.dtype)
 
 
 def __getattr__(name: str) -> Any:

@@ -67,11 +67,7 @@ class Network:
         skip: bool | Sequence[bool] = False,
         bias: bool = True,
     ) -> None:
-        given = _checks.entries("widths", widths)
-        if given is None:
-            raise TypeError(
-                f"widths: expected a sequence of integers, got {_checks.describe(widths)}"
-            )
+        given = _checks.sequence("widths", widths, "a sequence of integers")
         if len(given) < 2:
             raise ValueError(f"widths: expected at least 2 (input, output), got {len(given)}")
         sizes = tuple(

@@ -35,7 +35,8 @@ class Problem:
         (n_samples,), 0, …, d_N − 1, which are encoded as the loss needs (0/1 or ±1 indicators; for
         one output and a loss with ±1 targets the two labels are 0 and 1, or −1 and 1); or, for one
         output, real targets of shape (n_samples,). For several outputs labels may be floats such
-        as 2.0.
+        as 2.0. Probabilities that add up to 1 only to the rounding of float32 are divided by their
+        sum.
     loss : str or operator
         The loss ℓ.
     loss_scale : {"sum", "mean"}
@@ -135,29 +136,23 @@ class Problem:
             f"loss {self.loss} ({self.loss_scale})>"
         )
 
-    def check_inputs(self, X: Any) -> Array:
-        """Check inputs against the network and against the names of the columns of X.
+    def check_columns(self, X: Any) -> None:
+        """Check the names of the columns of inputs, if they have some and X had.
 
         Parameters
         ----------
         X : array_like
-            Shape (n_samples, d_0).
-
-        Returns
-        -------
-        ndarray
+            The inputs.
 
         Raises
         ------
-        TypeError, ValueError
-            If it is no such array, holds NaN or infinity, or its columns have other names or
-            another order.
+        ValueError
+            If a column has another name, or they have another order.
         """
         names = zip(self.columns or (), _column_names(X) or (), strict=False)
         for i, (known, given) in enumerate(names):
             if known != given:
                 raise ValueError(f"X: expected column {i} to be {known!r:.40}, got {given!r:.40}")
-        return self.network.check_inputs(X)
 
     def check_labels(self, y: Any) -> Array:
         """Check labels against those that Y was given as.
@@ -245,8 +240,7 @@ def _targets(
         targets = targets.astype(X.dtype)
     _checks.same_dtype("Y", targets, "X", X)
     _checks.finite("Y", targets)
-    check_targets(loss, "Y", targets)
-    return targets, None, vector
+    return check_targets(loss, "Y", targets), None, vector
 
 
 def _labels(name: str, given: Array, classes: Sequence[int]) -> Array:

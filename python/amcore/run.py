@@ -64,9 +64,7 @@ class Run:
         self.max_iter = _checks.integer("max_iter", max_iter, 0)
         self.tol = _checks.number("tol", tol, least=0)
         self.measure_every = _checks.integer("measure_every", measure_every, 1)
-        if num_threads is not None:
-            num_threads = _checks.integer("num_threads", num_threads, 1)
-        self.num_threads = num_threads
+        self.num_threads = _checks.threads(num_threads) or None
         self.backend = _checks.choice("backend", backend, ("native", "reference"))
         self.callbacks = _callbacks(callbacks)
         if comm is not None and not callable(getattr(comm, "Allreduce", None)):
@@ -80,6 +78,8 @@ class Run:
         self.comm = comm
         self.keep_products = _checks.flag("keep_products", keep_products)
         self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
+        self.X = _checks.cast("X", problem.X, self.dtype)
+        self.Y = _checks.cast("Y", problem.Y, self.dtype)
         self.start, self.continues = self._checked_start(init, seed)
 
         self.state = State({})
@@ -141,12 +141,11 @@ class Run:
                     f"init: expected a state with {', '.join(shapes)}, got {', '.join(init)}"
                 )
             for name, expected in shapes.items():
-                _checks.shape(f"init {name}", init[name], expected)
-                if init[name].dtype != self.dtype:
-                    raise TypeError(
-                        f"init {name}: expected dtype {self.dtype}, got {init[name].dtype}"
-                    )
-                _checks.finite(f"init {name}", init[name])
+                array = _checks.array(f"init {name}", init[name])
+                _checks.shape(f"init {name}", array, expected)
+                if array.dtype != self.dtype:
+                    raise TypeError(f"init {name}: expected dtype {self.dtype}, got {array.dtype}")
+                _checks.finite(f"init {name}", array)
             self._check_feasible(init.weights)
             for i, regularizer in enumerate(self.problem.activation_regularizers, start=1):
                 if f"V{i}" in init and not math.isfinite(regularizer.value(init[f"V{i}"])):
@@ -163,7 +162,7 @@ class Run:
                     init.weights(network, seed, self.dtype), regularizers, strict=True
                 )
             ]
-        elif isinstance(init, Sequence):
+        elif isinstance(init, list | tuple):
             weights = network.check_weights(init, "init")
             self._check_feasible(weights)
         else:
@@ -173,7 +172,9 @@ class Run:
             )
         names = {f"W{i}": W for i, (W, _) in enumerate(weights, start=1)}
         names |= {f"b{i}": b for i, (_, b) in enumerate(weights, start=1) if b is not None}
-        return names, False
+        return {
+            name: _checks.cast(f"init {name}", array, self.dtype) for name, array in names.items()
+        }, False
 
     def _check_feasible(self, weights: Weights) -> None:
         """Refuse weights at which the objective is infinite."""
@@ -190,13 +191,12 @@ class Run:
             arrays[name][...] = values
         self.start = {}
         self.state = State(arrays, self.problem)
-        X, Y = (_checks.contiguous(array, self.dtype) for array in (self.problem.X, self.problem.Y))
         n = float(self._sum(self.problem.n_samples))
         return self.scheme.engine(
             self.problem,
             self.state,
-            X=X,
-            Y=Y,
+            X=self.X,
+            Y=self.Y,
             loss_weight=1.0 if self.problem.loss_scale == "sum" else 1 / n,
             num_threads=self.num_threads or 0,
             reducer=None if self.comm is None else self._add,
@@ -270,10 +270,8 @@ class _Callback:
 
 
 def _callbacks(given: Any) -> list[_Callback]:
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise TypeError(f"callbacks: expected a list of callbacks, got {_checks.describe(given)}")
     checked = []
-    for i, callback in enumerate(given):
+    for i, callback in enumerate(_checks.sequence("callbacks", given, "a list of callbacks")):
         if isinstance(callback, type):
             name = callback.__name__
             raise TypeError(f"callbacks[{i}]: {name} is a class; make an instance of it, {name}(…)")

@@ -52,18 +52,33 @@ class _Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is no such array.
+            If X is no such array, holds NaN or infinity, or has columns of other names than the
+            problem's.
         """
+        self.problem.check_columns(X)
         network = self.problem.network
         return network.forward(X, self.weights, num_threads=self.num_threads, backend=self.backend)
 
     def predict(self, X: Any) -> Array:
-        """Class labels (n_samples,) if the problem was given labels, outputs otherwise.
+        """Predictions in the form of the problem's targets: labels, or outputs in their shape.
 
-        Parameters and errors as for `forward`.
+        Parameters
+        ----------
+        X : array_like
+            Shape (n_samples, d_0).
+
+        Returns
+        -------
+        ndarray
+            Class labels (n_samples,) if the problem was given labels; outputs (n_samples,) if it
+            was given such targets, else (n_samples, d_N).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `forward`, or if outputs overflow that were to be labels.
         """
-        outputs = self.forward(X)
-        return outputs if self.problem.classes is None else self.problem.decode(outputs)
+        return self.problem.decode(self.forward(X))
 
     def score(self, X: Any, y: Any) -> float:
         """Share of right labels if the problem was given labels, else R² over all outputs.
@@ -73,7 +88,7 @@ class _Fit:
         X : array_like
             Shape (n_samples, d_0).
         y : array_like
-            Labels (n_samples,), or targets (n_samples, d_N).
+            Labels (n_samples,), or targets (n_samples, d_N), for one output (n_samples,) too.
 
         Returns
         -------
@@ -83,15 +98,21 @@ class _Fit:
         Raises
         ------
         TypeError, ValueError
-            If X or y has the wrong shape.
+            As for `predict`, or if y has the wrong shape, holds NaN or infinity, or labels that
+            are none of the problem's.
         """
-        predicted = self.predict(X)
-        truth = _checks.raw("y", y)
-        if truth.ndim == 1 and predicted.ndim == 2:
-            truth = truth[:, None]
-        _checks.shape("y", truth, predicted.shape, "as the predictions for X")
         if self.problem.classes is not None:
-            return float(np.mean(predicted == truth))
+            labels, predicted = self.problem.check_labels(y), self.predict(X)
+            _checks.shape("y", labels, predicted.shape, "as the predictions for X")
+            _checks.filled("y", labels)
+            return float(np.mean(predicted == labels))
+        truth = _checks.array("y", y)
+        _checks.finite("y", truth)
+        predicted = self.forward(X)
+        if truth.ndim == 1:
+            truth = truth[:, None]
+        _checks.shape("y", truth, predicted.shape, "as the outputs for X")
+        _checks.filled("y", truth)
         spread = np.sum(np.square(truth - truth.mean(axis=0), dtype=np.float64))
         error = np.sum(np.square(truth - predicted, dtype=np.float64))
         return float(1 - error / spread) if spread > 0 else math.nan

@@ -93,7 +93,9 @@ def solve(
     >>> bool(run.trace.objective[-1] < run.trace.objective[0])
     True
     """
-    given = [ProgressTable(), *callbacks] if _checks.integer("verbose", verbose, 0) else callbacks
+    if _checks.integer("verbose", verbose, 0):
+        given = _checks.sequence("callbacks", callbacks, "a list of callbacks")
+        callbacks = [ProgressTable(), *given]
     run = Run(
         problem,
         scheme,
@@ -101,7 +103,7 @@ def solve(
         tol=tol,
         init=init,
         seed=seed,
-        callbacks=given,
+        callbacks=callbacks,
         measure_every=measure_every,
         num_threads=num_threads,
         dtype=dtype,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, cast
 
 import numpy as np
@@ -71,11 +71,7 @@ def solve_many(
     (20, True)
     """
     given = {"problems": problems, "schemes": schemes, "init": init, "seed": seed}
-    many = {
-        name: list(value)
-        for name, value in given.items()
-        if isinstance(value, Iterable) and not isinstance(value, str | Problem | Scheme | State)
-    }
+    many = {name: list(value) for name, value in given.items() if _is_many(name, value)}
     counts = {name: len(values) for name, values in many.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -83,7 +79,7 @@ def solve_many(
     count = next(iter(counts.values()), 1)
     if num_threads is None:
         num_threads = _core.max_threads()
-    num_threads = _checks.integer("num_threads", num_threads, 1)
+    num_threads = _checks.threads(num_threads)
 
     def of(name: str, index: int) -> Any:
         return many[name][index] if name in many else given[name]
@@ -132,3 +128,13 @@ def solve_many(
         else:
             run.stop_reason = "max_iter" if len(run.trace) == run.max_iter else "interrupted"
     return [run.solution() for run in runs]
+
+
+def _is_many(name: str, value: Any) -> bool:
+    """Whether it holds one for every run, in their order."""
+    if not isinstance(value, Iterable) or isinstance(value, str | State):
+        return False
+    if isinstance(value, Mapping | Set | bytes | bytearray):
+        wrong = _checks.describe(value)
+        raise TypeError(f"{name}: expected one for all runs or a sequence of them, got {wrong}")
+    return getattr(value, "ndim", 1) > 0

@@ -345,7 +345,7 @@ def test_sequences_as_parameters():
         activations.polynomial(1.0)
     with pytest.raises(TypeError, match=r"coefficients\[0\]: expected a number, got 'a' \(str\)"):
         activations.polynomial(["a"])
-    with pytest.raises(TypeError, match="coefficients: expected one value or a sequence, got"):
+    with pytest.raises(TypeError, match="coefficients: expected a sequence of numbers, got"):
         activations.polynomial({1: 2.0})
     with pytest.raises(ValueError, match=r"coefficients\[1\]: expected a finite number"):
         activations.polynomial([0, np.inf])

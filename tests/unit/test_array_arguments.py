@@ -30,6 +30,12 @@ def forward(backend):
     return lambda given: NET.forward(given, WEIGHTS, backend=backend)
 
 
+def solve(Y=LABELS, **options):
+    return amcore.solve(amcore.Problem(NET, X, Y), amcore.ThreeSplitBCD(), max_iter=1, **options)
+
+
+RUN = solve()
+
 # What takes an array: its name in messages, a function of it, and an array that it takes.
 TAKES_FINITE = {
     "Problem X": ("X", lambda given: amcore.Problem(NET, given, LABELS).X, X),
@@ -47,6 +53,15 @@ TAKES_FINITE = {
         lambda given: NET.forward(X, with_weight(1, given)),
         WEIGHTS[0][1],
     ),
+    "init W": (
+        "init[0] W",
+        lambda given: solve(init=with_weight(0, given)).weights[0][0],
+        WEIGHTS[0][0],
+    ),
+    "predict X": ("X", RUN.predict, X),
+    "score X": ("X", lambda given: RUN.score(given, LABELS), X),
+    "score labels": ("y", lambda given: RUN.score(X, given), LABELS + 0.0),
+    "score targets": ("y", lambda given: solve(Y=Y).score(X, given), Y),
     "decode": ("outputs", lambda given: amcore.Problem(NET, X, LABELS).decode(given), Y),
     "ridge_update U": ("U", lambda given: amcore.blocks.ridge_update(given, X, Y.T @ X)[0], Y),
     "ridge_update b": (
@@ -66,7 +81,18 @@ TAKES_FINITE = {
         Y,
     ),
 }
-TAKES = TAKES_FINITE
+TAKES = TAKES_FINITE | {
+    "activation u": ("u", amcore.activations.tanh.value, X),
+    "activation z": ("z", lambda given: amcore.activations.relu.prox(X, given, 1.0), X),
+    "loss v": ("v", lambda given: amcore.losses.squared.gradient(given, X), X),
+    "loss y": ("y", lambda given: amcore.losses.squared.prox(X, given, 1.0), X),
+    "regularizer x": ("x", lambda given: amcore.regularizers.l1(0.3).prox(given, 1.0), X),
+    "regularizer g": (
+        "g",
+        lambda given: amcore.regularizers.none.subgradient_distance(X, given),
+        X,
+    ),
+}
 
 
 class Sparse:

@@ -156,3 +156,36 @@ def test_only_separable_when_it_is():
         moved[0, 2] += 1
         alone = np.array_equal(loss.gradient(moved, y)[0, :2], whole[0, :2])
         assert alone == ("separable" in loss.traits)
+
+
+def probabilities(dtype, n=40, classes=7):
+    odds = np.exp(np.random.default_rng(5).standard_normal((n, classes)).astype(np.float32))
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_probabilities_from_float32_are_taken_and_made_to_add_up(dtype):
+    given = probabilities(dtype)
+    net = amcore.Network([2, 7])
+    problem = amcore.Problem(net, np.ones((40, 2), dtype), given, loss="cross_entropy")
+    np.testing.assert_allclose(problem.Y, given, rtol=3e-7)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(problem.Y.sum(axis=1, dtype=float), 1, rtol=0, atol=28 * eps)
+    exact = np.abs(given.sum(axis=1, dtype=float) - 1) <= 28 * eps
+    assert np.array_equal(problem.Y[exact], given[exact])
+    third = np.full((3, 3), 0.333333)
+    v = rng.normal(size=(3, 3))
+    assert losses.cross_entropy.value(v, third) == pytest.approx(
+        losses.cross_entropy.value(v, np.full((3, 3), 1 / 3)), rel=1e-15
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("off", [1e-4, -1e-4, 0.5])
+def test_probabilities_that_do_not_add_up_are_named(dtype, off):
+    y = probabilities(dtype)
+    y[3] *= 1 + off
+    said = r"^y: expected rows of probabilities .* for the cross_entropy loss, got \S+ for row 3$"
+    with pytest.raises(ValueError, match=said) as caught:
+        losses.cross_entropy.value(y, y)
+    assert float(str(caught.value).split()[-4]) == pytest.approx(1 + off, abs=1e-6)

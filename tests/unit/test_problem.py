@@ -139,16 +139,14 @@ def test_names_of_columns_are_kept_and_compared():
     problem = amcore.Problem(NET, Frame(X, ["a", "b", "c", "d"]), LABELS)
     assert problem.columns == ("a", "b", "c", "d")
     for fits in (Frame(X, ["a", "b", "c", "d"]), Frame(X, range(4)), X):
-        np.testing.assert_array_equal(problem.check_inputs(fits), X)
+        problem.check_columns(fits)
     for names, said in ((["a", "c", "b", "d"], "column 1 to be 'b', got 'c'"), ("azcd", "got 'z'")):
         with pytest.raises(ValueError, match=f"^X: expected .*{said}"):
-            problem.check_inputs(Frame(X, names))
-    with pytest.raises(ValueError, match=r"^X: expected shape \(6, 4\)"):
-        problem.check_inputs(Frame(X[:, :3], ["a", "b", "c"]))
+            problem.check_columns(Frame(X, names))
 
 
 @pytest.mark.parametrize("columns", [range(4), ["a", "b", "c", 3], [("a", "b")] * 4, None, X.sum])
 def test_columns_without_names(columns):
     problem = amcore.Problem(NET, Frame(X, columns), LABELS)
     assert problem.columns is None
-    np.testing.assert_array_equal(problem.check_inputs(Frame(X, ["a", "b", "c", "d"])), X)
+    problem.check_columns(Frame(X, ["a", "b", "c", "d"]))

@@ -122,11 +122,54 @@ def test_score_and_predict():
     predicted = run.predict(X)
     assert predicted.shape == (30,) and set(predicted) <= {0, 1, 2}
     assert run.score(X, LABELS) == np.mean(predicted == LABELS)
+    for labels in (LABELS.astype(float), LABELS.astype(object), LABELS.tolist()):
+        assert run.score(X, labels) == run.score(X, LABELS)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_predictions_have_the_shape_of_the_targets(backend):
     y = X[:, 0]
-    line = amcore.Problem(amcore.Network([5, 1]), X, y)
-    fit = amcore.solve(line, amcore.ThreeSplitBCD(), max_iter=200, backend="reference")
-    assert fit.score(X, y) > 0.999
-    assert fit.predict(X).shape == (30, 1)
+    for given in (y, y[:, None]):
+        line = amcore.Problem(amcore.Network([5, 1]), X, given)
+        fit = amcore.solve(line, amcore.ThreeSplitBCD(), max_iter=200, backend=backend)
+        assert fit.predict(X).shape == given.shape
+        assert fit.forward(X).shape == (30, 1)
+        error = np.mean((fit.predict(X) - given) ** 2)
+        assert fit.score(X, y) == pytest.approx(1 - error / np.var(y), rel=1e-12)
+        assert fit.score(X, y) == fit.score(X, y[:, None]) > 0.999
+        for part in (slice(0), slice(7)):
+            assert fit.predict(X[part]).shape == given[part].shape
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_columns_by_name(backend):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    problem = amcore.Problem(NET, frame, pandas.Series(LABELS))
+    run = amcore.solve(problem, SCHEME, max_iter=2, backend=backend)
+    np.testing.assert_array_equal(run.predict(frame), run.predict(X))
+    shuffled, renamed = frame[["a", "c", "b", "d", "e"]], frame.rename(columns={"e": "z"})
+    for act in (run.forward, run.predict, lambda given: run.score(given, LABELS)):
+        with pytest.raises(ValueError, match=r"^X: expected column 1 to be 'b', got 'c'$"):
+            act(shuffled)
+        with pytest.raises(ValueError, match=r"^X: expected column 4 to be 'e', got 'z'$"):
+            act(renamed)
+
+
+def test_outputs_that_overflow_are_no_labels():
+    net = amcore.Network([5, 3], output_activation=amcore.activations.polynomial([0, 0, 1]))
+    run = amcore.solve(amcore.Problem(net, X, LABELS), amcore.ThreeSplitBCD(), max_iter=1)
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match=r"^outputs: .* = inf"):
+        run.predict(1e200 * X)
+
+
+@pytest.mark.parametrize("name", ["gamma", "rho"])
+def test_one_weight_for_all_layers_may_be_an_array(name):
+    runs = [
+        amcore.solve(PROBLEM, amcore.ThreeSplitBCD(**{name: weight}), max_iter=2)
+        for weight in (2.0, np.array(2.0), np.full(3, 2), (2, 2.0, np.float32(2)))
+    ]
+    assert all(same_state(run.state, runs[0].state) for run in runs)
 
 
 def interrupt_at(sweep):

@@ -82,15 +82,12 @@ class Operator(ABC):
         for field in dataclasses.fields(self):
             name, given = field.name, getattr(self, field.name)
             check = _checks.real if field.metadata.get("infinite") else _checks.number
-            entries = _checks.entries(name, given)
             if isinstance(field.default, tuple):
-                if entries is None:
-                    wrong = _checks.describe(given)
-                    raise TypeError(f"{name}: expected a sequence of numbers, got {wrong}")
+                numbers = _checks.sequence(name, given, "a sequence of numbers")
                 kept: Parameter = tuple(
-                    check(f"{name}[{i}]", entry) for i, entry in enumerate(entries)
+                    check(f"{name}[{i}]", entry) for i, entry in enumerate(numbers)
                 )
-            elif entries is not None:
+            elif _checks.entries(name, given, "a number") is not None:
                 wrong = _checks.describe(given)
                 raise TypeError(
                     f"{name}: expected one number for all entries, got {wrong}; "

@@ -184,6 +184,7 @@ def check_activation_regularizers(problem: Problem) -> None:
 
 def numbers(name: str, value: Any, **bounds: float) -> float | tuple[float, ...]:
     """Return a number within the bounds, or one for every layer."""
-    if hasattr(value, "__len__") and not isinstance(value, str | bytes):
-        return tuple(_checks.number(f"{name}[{i}]", x, **bounds) for i, x in enumerate(value))
-    return _checks.number(name, value, **bounds)
+    given = _checks.entries(name, value)
+    if given is None:
+        return _checks.number(name, value, **bounds)
+    return tuple(_checks.number(f"{name}[{i}]", x, **bounds) for i, x in enumerate(given))

@@ -72,7 +72,11 @@ class ThreeSplitBCD(Scheme):
             object.__setattr__(self, "rho", numbers("rho", self.rho, above=0))
         object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
         object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
-        object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
+        object.__setattr__(
+            self,
+            "inner_iters",
+            _checks.integer("inner_iters", self.inner_iters, 1, _checks.INT_MAX),
+        )
 
     def check(self, problem: Problem) -> None:
         """Refuse weights that do not match the layers, and regularisers that couple samples.

@@ -73,9 +73,17 @@ class TwoSplitBCD(Scheme):
         """Check and freeze the hyperparameters."""
         object.__setattr__(self, "gamma", numbers("gamma", self.gamma, above=0))
         object.__setattr__(self, "alpha", _checks.number("alpha", self.alpha, above=0))
-        object.__setattr__(self, "inner_iters", _checks.integer("inner_iters", self.inner_iters, 1))
+        object.__setattr__(
+            self,
+            "inner_iters",
+            _checks.integer("inner_iters", self.inner_iters, 1, _checks.INT_MAX),
+        )
         object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
-        object.__setattr__(self, "inner_steps", _checks.integer("inner_steps", self.inner_steps, 1))
+        object.__setattr__(
+            self,
+            "inner_steps",
+            _checks.integer("inner_steps", self.inner_steps, 1, _checks.INT_MAX),
+        )
 
     def check(self, problem: Problem) -> None:
         """Refuse skip connections, weights that do not match, regularisers that couple samples.
