@@ -36,23 +36,25 @@ inline bool is_float32(const py::array& array) {
 }
 
 // The data of a C-contiguous, aligned array of dtype T and this shape.
-template <class T> const T* data(const py::array& array, const Shape& shape, const char* name) {
-  if (!array.dtype().equal(py::dtype::of<T>()))
-    throw py::type_error(std::string(name) + " has dtype " +
-                         py::str(array.dtype()).cast<std::string>() + ", expected " +
-                         py::str(py::dtype::of<T>()).cast<std::string>());
+template <class T>
+const T* data(const py::array& array, const Shape& shape, const std::string& name) {
+  const py::dtype dtype = py::dtype::of<T>();
+  if (!array.dtype().equal(dtype))
+    throw py::type_error(name + ": expected dtype " + py::str(dtype).cast<std::string>() +
+                         ", got " + py::str(array.dtype()).cast<std::string>());
   if (shape_of(array) != shape)
-    throw py::value_error(std::string(name) + " has shape " + to_string(shape_of(array)) +
-                          ", expected " + to_string(shape));
+    throw py::value_error(name + ": expected shape " + to_string(shape) + ", got " +
+                          to_string(shape_of(array)));
   if (!(array.flags() & py::array::c_style) ||
       !(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
-    throw py::value_error(std::string(name) + " must be C-contiguous and aligned");
+    throw py::value_error(name + ": expected a C-contiguous, aligned array, got another layout");
   return static_cast<const T*>(array.data());
 }
 
-template <class T> T* mutable_data(py::array& array, const Shape& shape, const char* name) {
+template <class T> T* mutable_data(py::array& array, const Shape& shape, const std::string& name) {
   data<T>(array, shape, name);
-  if (!array.writeable()) throw py::value_error(std::string(name) + " is read-only");
+  if (!array.writeable())
+    throw py::value_error(name + ": expected a writeable array, got a read-only one");
   return static_cast<T*>(array.mutable_data());
 }
 
@@ -93,13 +95,33 @@ T* output(py::array& out, const Shape& shape, std::initializer_list<const py::ar
   return to;
 }
 
-inline void positive(double value, const char* name) {
-  if (!(value > 0 && std::isfinite(value)))
-    throw py::value_error(std::string(name) + " must be positive and finite");
+// A number within a range.
+inline void expect_number(bool within, const char* range, double value, const std::string& name) {
+  if (within && std::isfinite(value)) return;
+  std::ostringstream text;
+  text << name << ": expected a finite number" << range << ", got " << value;
+  throw py::value_error(text.str());
 }
-inline void nonnegative(double value, const char* name) {
-  if (!(value >= 0 && std::isfinite(value)))
-    throw py::value_error(std::string(name) + " must be non-negative and finite");
+inline void positive(double value, const std::string& name) {
+  expect_number(value > 0, " > 0", value, name);
+}
+inline void nonnegative(double value, const std::string& name) {
+  expect_number(value >= 0, " >= 0", value, name);
+}
+inline void finite(double value, const std::string& name) { expect_number(true, "", value, name); }
+
+// The number of entries of what has one for every layer.
+inline void one_per_layer(std::size_t entries, std::size_t layers, const std::string& name) {
+  if (entries != layers)
+    throw py::value_error(name + ": expected " + std::to_string(layers) +
+                          " entries (one per layer), got " + std::to_string(entries));
+}
+
+// A skip connection of layer i (from 0) of these widths.
+inline void expect_skip(bool skip, Index in, Index out, std::size_t i) {
+  if (skip && in != out)
+    throw py::value_error("skip[" + std::to_string(i) + "]: expected False where widths differ (" +
+                          std::to_string(in) + " and " + std::to_string(out) + "), got True");
 }
 
 // Calls body(T{}) with the array's type, float or double.
@@ -107,9 +129,8 @@ template <class Body>
 decltype(auto) dispatch(const py::array& array, const char* name, Body&& body) {
   if (is_float32(array)) return body(float{});
   if (array.dtype().equal(py::dtype::of<double>())) return body(double{});
-  throw py::type_error(std::string(name) + " has dtype " +
-                       py::str(array.dtype()).cast<std::string>() +
-                       ", expected float32 or float64");
+  throw py::type_error(std::string(name) + ": expected dtype float32 or float64, got " +
+                       py::str(array.dtype()).cast<std::string>());
 }
 
 }  // namespace amcore::bindings

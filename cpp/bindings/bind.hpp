@@ -15,5 +15,6 @@ py::object numerical_error(const NumericalError& error);
 void bind_operators(py::module_& m);
 void bind_blocks(py::module_& m);
 void bind_schemes(py::module_& m);
+void bind_runs(py::module_& m);
 
 }  // namespace amcore::bindings

@@ -3,6 +3,7 @@
 #include "amcore/block/standalone.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"
+#include "integer.hpp"
 #include "operators.hpp"
 
 namespace amcore::bindings {
@@ -11,8 +12,8 @@ namespace {
 // (n, d) of a two-dimensional array.
 std::pair<Index, Index> sizes(const py::array& array, const char* name) {
   if (array.ndim() != 2)
-    throw py::value_error(std::string(name) + " has shape " + to_string(shape_of(array)) +
-                          ", expected two dimensions");
+    throw py::value_error(std::string(name) + ": expected two dimensions, got shape " +
+                          to_string(shape_of(array)));
   return {array.shape(0), array.shape(1)};
 }
 
@@ -22,7 +23,7 @@ void bind_blocks(py::module_& m) {
   m.def(
       "ridge_update",
       [](const py::array& U, const py::array& V, py::array W, std::optional<py::array> b,
-         double rho, double alpha, double lam, int threads) {
+         double rho, double alpha, double lam, Threads threads) {
         positive(rho, "rho");
         nonnegative(alpha, "alpha");
         nonnegative(lam, "lam");
@@ -49,7 +50,7 @@ void bind_blocks(py::module_& m) {
   m.def(
       "hidden_update",
       [](const py::array& S, const py::array& U, const py::array& W, std::optional<py::array> b,
-         double gamma, double rho, py::array out_array, int threads) {
+         double gamma, double rho, py::array out_array, Threads threads) {
         positive(gamma, "gamma");
         positive(rho, "rho");
         const auto [n, in] = sizes(S, "S");
@@ -77,7 +78,7 @@ void bind_blocks(py::module_& m) {
   m.def(
       "preactivation_update",
       [](const Operator<Activation>& activation, const py::array& V, const py::array& P,
-         py::array U, double gamma, double rho, double alpha, int threads) {
+         py::array U, double gamma, double rho, double alpha, Threads threads) {
         positive(gamma, "gamma");
         positive(rho, "rho");
         nonnegative(alpha, "alpha");
@@ -101,7 +102,7 @@ void bind_blocks(py::module_& m) {
   m.def(
       "output_update",
       [](const Operator<Loss>& loss, double loss_weight, const py::array& Y, const py::array& S,
-         py::array V, double gamma, double alpha, int threads) {
+         py::array V, double gamma, double alpha, Threads threads) {
         positive(loss_weight, "loss_weight");
         positive(gamma, "gamma");
         nonnegative(alpha, "alpha");

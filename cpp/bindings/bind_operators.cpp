@@ -76,7 +76,7 @@ Side side_of(const std::string& side) {
 // The rows and columns of a loss's arrays: (n, K) here, K × n in the core.
 std::pair<Index, Index> outputs_and_samples(const py::array& v) {
   if (v.ndim() != 2)
-    throw py::value_error("v has shape " + to_string(shape_of(v)) + ", expected two dimensions");
+    throw py::value_error("v: expected two dimensions, got shape " + to_string(shape_of(v)));
   return {v.shape(1), v.shape(0)};
 }
 
@@ -84,8 +84,7 @@ std::pair<Index, Index> outputs_and_samples(const py::array& v) {
 std::pair<Index, Index> rows_and_columns(const py::array& x) {
   if (x.ndim() == 1) return {1, x.shape(0)};
   if (x.ndim() == 2) return {x.shape(0), x.shape(1)};
-  throw py::value_error("x has shape " + to_string(shape_of(x)) +
-                        ", expected one or two dimensions");
+  throw py::value_error("x: expected one or two dimensions, got shape " + to_string(shape_of(x)));
 }
 
 }  // namespace

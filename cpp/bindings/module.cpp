@@ -28,4 +28,5 @@ PYBIND11_MODULE(AMCORE_MODULE_NAME, m) {
   amcore::bindings::bind_operators(m);
   amcore::bindings::bind_blocks(m);
   amcore::bindings::bind_schemes(m);
+  amcore::bindings::bind_runs(m);
 }

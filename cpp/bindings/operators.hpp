@@ -15,14 +15,14 @@
 namespace amcore::bindings {
 
 template <template <class> class Family> struct Operator {
-  std::shared_ptr<const Family<float>> single;
-  std::shared_ptr<const Family<double>> twofold;
+  std::shared_ptr<const Family<float>> float32;
+  std::shared_ptr<const Family<double>> float64;
 
   template <class T> const Family<T>& get() const {
     if constexpr (std::is_same_v<T, float>)
-      return *single;
+      return *float32;
     else
-      return *twofold;
+      return *float64;
   }
 };
 

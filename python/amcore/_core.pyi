@@ -37,6 +37,8 @@ class Regularizer:
     def prox(self, x: Array, tau: float, out: Array) -> None: ...
     def subgradient_distance(self, x: Array, g: Array) -> float: ...
 
+def schemes() -> list[str]: ...
+
 class Report:
     @property
     def objective(self) -> float: ...
@@ -63,58 +65,27 @@ class Assembly:
         X: Array,
         Y: Array,
         layers: Sequence[Mapping[str, Array]],
+        numbers: Mapping[str, Array],
         activations: Sequence[Activation],
         skip: Sequence[bool],
         loss: Loss,
         loss_weight: float,
         weight_regularizers: Sequence[Regularizer],
+        activation_regularizers: Sequence[Regularizer],
         num_threads: int,
         reducer: Callable[[Array], None] | None,
-        activation_regularizers: Sequence[Regularizer] = ...,
         keep_products: bool = ...,
     ) -> None: ...
 
 class Engine:
+    def __init__(self, scheme: str, assembly: Assembly, options: dict[str, Any]) -> None: ...
     def forward(self) -> None: ...
     def measure(self) -> Report: ...
     def sweep(self, measure: bool) -> Report: ...
 
-def three_split_bcd(
-    assembly: Assembly,
-    gamma: Sequence[float],
-    rho: Sequence[float],
-    alpha: float,
-    inner_tol: float = ...,
-    inner_iters: int = ...,
-) -> Engine: ...
-def mdlam(
-    assembly: Assembly,
-    momentum: Array,
-    rho: Sequence[float],
-    epsilon: float,
-    shrink: float,
-    floor: float,
-    delta: float,
-) -> Engine: ...
 def solve_many(
     engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
 ) -> list[tuple[dict[str, Array], list[tuple[int, str]], NumericalError | None]]: ...
-def two_split_bcd(
-    assembly: Assembly,
-    gamma: Sequence[float],
-    alpha: float,
-    inner_iters: int,
-    majorizers: Sequence[tuple[float, float, float]],
-    inner_tol: float = ...,
-    inner_steps: int = ...,
-) -> Engine: ...
-def admm(
-    assembly: Assembly,
-    beta: Sequence[float],
-    xi: Sequence[float],
-    majorizers: Sequence[tuple[float, float, float]],
-    backprop: bool,
-) -> Engine: ...
 def forward(
     X: Array,
     weights: Sequence[tuple[Array, Array | None]],

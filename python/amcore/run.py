@@ -143,8 +143,9 @@ class Run:
             for name, expected in shapes.items():
                 array = _checks.array(f"init {name}", init[name])
                 _checks.shape(f"init {name}", array, expected)
-                if array.dtype != self.dtype:
-                    raise TypeError(f"init {name}: expected dtype {self.dtype}, got {array.dtype}")
+                dtype = self._dtype_of(name)
+                if array.dtype != dtype:
+                    raise TypeError(f"init {name}: expected dtype {dtype}, got {array.dtype}")
                 _checks.finite(f"init {name}", array)
             self._check_feasible(init.weights)
             for i, regularizer in enumerate(self.problem.activation_regularizers, start=1):
@@ -183,10 +184,14 @@ class Run:
             if not math.isfinite(regularizer.value(W)):
                 raise ValueError(f"init W{i + 1}: expected weights in the set of {regularizer}")
 
+    def _dtype_of(self, name: str) -> np.dtype[Any]:
+        """Return the dtype of an array of the state."""
+        return np.dtype(np.float64) if name in self.scheme.numbers else self.dtype
+
     def engine(self) -> Engine:
         """Allocate the state and build the engine on it."""
         shapes = self.scheme.variables(self.problem)
-        arrays = {name: np.zeros(shape, self.dtype) for name, shape in shapes.items()}
+        arrays = {name: np.zeros(shape, self._dtype_of(name)) for name, shape in shapes.items()}
         for name, values in self.start.items():
             arrays[name][...] = values
         self.start = {}

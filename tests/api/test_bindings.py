@@ -7,6 +7,7 @@ or ValueError in one line, before anything is written. Every array lies between 
 import itertools
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -57,48 +58,50 @@ class Call:
         return [name for name, value in self.arguments.items() if isinstance(value, np.ndarray)]
 
 
-def engine(X, Y, W1, b1, U1, V1, W2, b2, U2, V2, **options):
-    """The engine of a two-layer network, with a sweep after its construction."""
-    given = {
-        "layers": [{"W": W1, "b": b1, "U": U1, "V": V1}, {"W": W2, "b": b2, "U": U2, "V": V2}],
-        "activations": [_core.Activation("relu"), _core.Activation("identity")],
-        "skip": [False, False],
-        "loss": _core.Loss("squared"),
-        "loss_weight": 1.0,
-        "weight_regularizers": [_core.Regularizer("none")] * 2,
-        "num_threads": 1,
-        "reducer": None,
-    }
-    weights = {"gamma": [1.0, 1.0], "rho": [1.0, 1.0], "alpha": 1.0}
-    assembly = {name: options.get(name, value) for name, value in given.items()}
-    rest = {name: value for name, value in options.items() if name not in given}
-    made = _core.three_split_bcd(_core.Assembly(X=X, Y=Y, **assembly), **(weights | rest))
-    made.forward()
-    return made.sweep(True)
+def engine(stem, names, settings, activation, X, Y, **given):
+    """The engine of a two-layer network with changes, with a sweep after its construction.
 
-
-def admm(X, Y, **options):
-    """The same of ADMM."""
-    names = ("W", "b", "V", "Lambda", "V_old")
-    given = {
-        "layers": [{name: options.pop(f"{name}{i}") for name in names} for i in (1, 2)],
-        "activations": [_core.Activation("tanh"), _core.Activation("identity")],
+    Its arrays are given as ``W1=…``; None leaves one out.
+    """
+    layers = [{name: given.pop(f"{name}{i}") for name in names} for i in (1, 2)]
+    assembly = {
+        "layers": [
+            {n: array for n, array in layer.items() if array is not None} for layer in layers
+        ],
+        "numbers": {},
+        "activations": [_core.Activation(activation), _core.Activation("identity")],
         "skip": [False, False],
         "loss": _core.Loss("squared"),
         "loss_weight": 1.0,
         "weight_regularizers": [_core.Regularizer("ridge", [0.5])] * 2,
+        "activation_regularizers": [_core.Regularizer("none")] * 2,
         "num_threads": 1,
         "reducer": None,
     }
-    weights = {
-        "beta": [2.0, 1.0], "xi": [0.5, 0.25], "majorizers": [(2.0, 0.8, 0.0), (1.0, 0.0, 0.0)],
-        "backprop": True,
-    }  # fmt: skip
-    assembly = {name: options.get(name, value) for name, value in given.items()}
-    rest = {name: value for name, value in options.items() if name not in given}
-    made = _core.admm(_core.Assembly(X=X, Y=Y, **assembly), **(weights | rest))
+    for name in assembly:
+        assembly[name] = given.pop(name, assembly[name])
+    made = _core.Engine(stem, _core.Assembly(X=X, Y=Y, **assembly), settings | given)
     made.forward()
     return made.sweep(True)
+
+
+three_split = partial(
+    engine,
+    "three_split_bcd",
+    ("W", "b", "U", "V"),
+    {"gamma": [1.0, 1.0], "rho": [1.0, 1.0], "alpha": 1.0, "inner_tol": 1e-6, "inner_steps": 9},
+    "relu",
+)
+admm = partial(
+    engine,
+    "admm",
+    ("W", "b", "V", "Lambda", "V_old"),
+    {
+        "beta": [2.0, 1.0], "xi": [0.5, 0.25], "majorizers": [(2.0, 0.8, 0.0), (1.0, 0.0, 0.0)],
+        "backprop": True,
+    },
+    "tanh",
+)  # fmt: skip
 
 
 def forward(X, W1, b1, W2, b2, out, **options):
@@ -171,7 +174,7 @@ CALLS = {
         {"loss_weight": 1.0, "gamma": 1.0, "alpha": 1.0, "num_threads": 1},
         loss=squared, Y=normal(N, OUT), S=normal(N, OUT), V=normal(N, OUT),
     ),
-    "ThreeSplitBCD": Call(engine, list(LAYERS), X=normal(N, IN), Y=normal(N, OUT), **LAYERS),
+    "ThreeSplitBCD": Call(three_split, list(LAYERS), X=normal(N, IN), Y=normal(N, OUT), **LAYERS),
     "ADMM": Call(admm, list(ADMM_LAYERS), X=normal(N, IN), Y=normal(N, OUT), **ADMM_LAYERS),
     "forward": Call(
         forward, ["out"], X=normal(N, IN), out=normal(N, OUT),
@@ -361,6 +364,21 @@ ENGINE = {
     "alpha negative": {"alpha": -1.0},
     "loss weight zero": {"loss_weight": 0.0},
     "loss weight NaN": {"loss_weight": np.nan},
+    "inner_steps zero": {"inner_steps": 0},
+    "inner_steps beyond C++": {"inner_steps": 2**40},
+    "inner_steps no integer": {"inner_steps": 1.5},
+    "inner_tol negative": {"inner_tol": -1.0},
+    "an option too many": {"beta": 1.0},
+    "text for numbers": {"gamma": "12"},
+    "a regularizer of V that couples samples": {
+        "activation_regularizers": [_core.Regularizer("l2_ball", [1.0])] * 2
+    },
+    "a number of the state": {"numbers": {"s": np.zeros(())}},
+    "threads beyond C++": {"num_threads": 2**40},
+    "negative threads": {"num_threads": -1},
+    "threads no integer": {"num_threads": "two"},
+    "one bias": {"b1": None},
+    "an array missing": {"U2": None},
 }
 
 
@@ -388,7 +406,9 @@ def test_wrong_options_of_the_engine_are_refused(what):
         {"skip": [False, True]},
         {"activations": [relu, relu]},
         {"weight_regularizers": [_core.Regularizer("l1", [0.5])] * 2},
-        {"reducer": abs},
+        {"majorizers": [(1.0, 1.0)] * 2},
+        {"backprop": 1},
+        {"activation_regularizers": [_core.Regularizer("l1", [0.5])] * 2},
     ],
 )
 def test_wrong_options_of_admm_are_refused(options):
@@ -405,8 +425,6 @@ def test_wrong_options_of_admm_are_refused(options):
         {"weight_regularizers": [relu, relu]},
         {"reducer": 3},
         {"layers": [(1, 2, 3)]},
-        {"num_threads": "two"},
-        {"gamma": "12"},
     ],
 )
 def test_wrong_kinds_of_options_are_refused(options):
@@ -422,6 +440,7 @@ def test_wrong_kinds_of_options_are_refused(options):
         {"skip": [True, False]},
         {"skip": [False]},
         {"activations": [relu] * 3},
+        {"num_threads": 2**70},
     ],
 )
 def test_wrong_options_of_forward_are_refused(options):

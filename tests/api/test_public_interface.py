@@ -59,7 +59,9 @@ SIGNATURES = {
     "ADMM": "beta=1.0 xi=None dual_init='zero' majorizer='published'",
     "Network": "widths activation='relu' output_activation='identity' skip=False bias=True",
     "TwoSplitBCD": "gamma=1.0 alpha=1.0 inner_iters=1 inner_tol=1e-06 inner_steps=200",
-    "ThreeSplitBCD": "gamma=1.0 rho=None alpha=1.0 inner_tol=1e-06 inner_iters=200",
+    "ThreeSplitBCD": (
+        "gamma=1.0 rho=None alpha=1.0 inner_tol=1e-06 inner_steps=200 inner_iters=None"
+    ),
     "MDLAM": "rho=1.0 epsilon=0.01 epsilon_schedule=None extrapolate=True delta=1e-08",
     "Problem": (
         "network X Y loss='squared' loss_scale='sum' weight_regularizer=None "

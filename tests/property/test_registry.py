@@ -1,21 +1,33 @@
-"""Every operator has two sides, C++ and NumPy, of the same name and parameters."""
+"""Every operator and scheme has two sides, C++ and NumPy, of one name and the same parameters."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
 
+import amcore
 from amcore import _core
 from amcore.reference import operator as definitions
+from amcore.schemes import Scheme
 from strategies import KINDS, names, operator
 
 FAMILIES = sorted(KINDS)
+SCHEMES = {scheme.stem: scheme for scheme in Scheme.__subclasses__()}
 OPERATORS = [(family, stem) for family in FAMILIES for stem in names(family)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_sides_have_the_same_names(family):
     assert sorted(_core.registry()[family]) == definitions.stems(family)
+
+
+def test_every_scheme_has_all_its_sides():
+    assert sorted(SCHEMES) == _core.schemes()
+    for stem, scheme in SCHEMES.items():
+        module = importlib.import_module(f"amcore.reference.scheme.{stem}")
+        assert getattr(module, scheme.__name__).__doc__
+        assert getattr(amcore, scheme.__name__) is scheme
 
 
 def test_todays_catalogue_is_complete():

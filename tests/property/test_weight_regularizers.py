@@ -7,7 +7,7 @@ import amcore
 from strategies import DTYPES, names, operator
 
 STEMS = names("regularizer")
-EXACT = {"inner_tol": 1e-11, "inner_iters": 3000}
+EXACT = {"inner_tol": 1e-11, "inner_steps": 3000}
 
 
 def problem(stem, seed, bias=True, dtype=np.float64):
@@ -38,8 +38,8 @@ def test_native_is_the_reference(stem, bias):
 def test_descent_and_accurate_decrease(stem, dtype):
     """Whatever the inner loop's tolerance, a sweep falls by its proximal terms at least."""
     eps = np.finfo(dtype).eps
-    for inner_iters in (1, 3, 200):
-        scheme = amcore.ThreeSplitBCD(alpha=0.5, inner_iters=inner_iters)
+    for inner_steps in (1, 3, 200):
+        scheme = amcore.ThreeSplitBCD(alpha=0.5, inner_steps=inner_steps)
         run = amcore.solve(problem(stem, 3, dtype=dtype), scheme, max_iter=12)
         trace = run.trace
         f = trace.objective

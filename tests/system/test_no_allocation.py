@@ -26,10 +26,7 @@ SOURCE = r"""
 #include "amcore/activation/registry.hpp"
 #include "amcore/loss/registry.hpp"
 #include "amcore/regularizer/registry.hpp"
-#include "amcore/scheme/admm.hpp"
-#include "amcore/scheme/mdlam.hpp"
-#include "amcore/scheme/three_split_bcd.hpp"
-#include "amcore/scheme/two_split_bcd.hpp"
+#include "amcore/scheme/registry.hpp"
 
 static std::atomic<bool> counting{false};
 static std::atomic<long> allocations{0};
@@ -126,7 +123,9 @@ template <class T> struct Example {
       layer.b_old = draw(layer.out);
       if (i + 1 == N) layer.V = layer.V_old = nullptr;
     }
-    MDLAM<T> mdlam(problem, {weights, 0.5, 0.8, 0.1, 1e-8, draw(2)}, execution);
+    double s = 0, epsilon = 0;
+    problem.numbers = {&s, &epsilon};
+    MDLAM<T> mdlam(problem, {weights, 0.5, 0.8, 0.1, 1e-8}, execution);
     return count(three_split) + count(two_split) + count(admm) + count(mdlam);
   }
 

@@ -53,7 +53,7 @@ def constraint(problem, state):
         np.abs(state[f"V{i}"] - sigma.value(state[f"U{i}"])).max()
         for i, sigma in enumerate(problem.network.activations[:-1], start=1)
     ]
-    return max(apart, default=0.0), state["momentum"][1]
+    return max(apart, default=0.0), state["epsilon"].astype(problem.dtype)
 
 
 def block_decrease(problem, scheme, trace):

@@ -107,7 +107,9 @@ def test_float32(backend):
         scheme = amcore.MDLAM(epsilon=0.05)
         run = amcore.solve(problem, scheme, max_iter=15, backend=backend)
         wide = amcore.solve(problem, scheme, max_iter=15, backend="reference", dtype=np.float64)
-        assert {array.dtype for array in run.state.values()} == {np.dtype(np.float32)}
+        assert {run.state[name].dtype for name in ("s", "epsilon")} == {np.dtype(np.float64)}
+        arrays = [array for array in run.state.values() if array.ndim > 0]
+        assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
         assert violation(problem, run.state, backend) <= np.float32(0.05)
         np.testing.assert_allclose(run.trace.objective, wide.trace.objective, rtol=2e-3)
 
@@ -192,7 +194,7 @@ def test_schedule(activation, backend):
     steps = amcore.iterate(problem, scheme, max_iter=12, backend=backend)
     for sweep, step in enumerate(steps, start=1):
         epsilon = max(0.5**sweep, 0.03)
-        assert step.state["momentum"][1] == epsilon
+        assert step.state["epsilon"] == epsilon
         assert violation(problem, step.state, backend) <= epsilon
     trace = step.trace
     assert trace.marks == [(sweep, "epsilon changed") for sweep in range(1, 7)]
@@ -292,33 +294,45 @@ def engine(**changes):
         "X": problem.X,
         "Y": problem.Y,
         "layers": layers,
+        "numbers": {"s": arrays["s"], "epsilon": arrays["epsilon"]},
         "activations": [sigma.native for sigma in problem.network.activations],
         "skip": [False, False],
         "loss": problem.loss.native,
         "loss_weight": 1.0,
         "weight_regularizers": [r.native for r in problem.weight_regularizers],
+        "activation_regularizers": [_core.Regularizer("none")] * 2,
         "num_threads": 1,
         "reducer": None,
     }
-    options = {"momentum": arrays["momentum"], "rho": [1.0, 1.0], "epsilon": 0.1}
-    options |= {"shrink": 1.0, "floor": 0.1, "delta": 0.0}
+    options = {"rho": [1.0, 1.0], "epsilon": 0.1, "shrink": 1.0, "floor": 0.1, "delta": 0.0}
     for name, value in changes.items():
         if name in assembly:
             assembly[name] = value
         elif name in options:
             options[name] = value
+        elif value is None:
+            del layers[int(name[-1]) - 1][name[:-1]]
         else:
             layers[int(name[-1]) - 1][name[:-1]] = value
-    return _core.mdlam(_core.Assembly(**assembly), **options)
+    return _core.Engine("mdlam", _core.Assembly(**assembly), options)
 
 
 def test_the_core_checks_everything_itself():
     engine().forward()
     shared = np.zeros((6, 4))
+    s, epsilon = np.zeros(()), np.zeros(())
     wrong = [
-        {"momentum": np.zeros(3)},
-        {"momentum": np.zeros((2, 1))},
-        {"momentum": np.zeros(4)[::2]},
+        {"numbers": {"s": np.zeros(1), "epsilon": epsilon}},
+        {"numbers": {"s": s}},
+        {"numbers": {"s": s, "epsilon": epsilon, "t": np.zeros(())}},
+        {"numbers": {"s": s, "epsilon": s}},
+        {"activation_regularizers": [_core.Regularizer("l1", [1.0])] * 2},
+        {"b1": None},
+        {"b_old2": None},
+        {"b_old1": None, "b_old2": None},
+        {"b1": None, "b2": None},
+        {"W_old1": None, "W_old2": None},
+        {"V_old1": None},
         {"rho": [1.0]},
         {"rho": [1.0, 0.0]},
         {"epsilon": 0.0},
@@ -339,14 +353,16 @@ def test_the_core_checks_everything_itself():
             engine(**changes)
         assert "\n" not in str(caught.value)
     with pytest.raises(TypeError):
-        engine(momentum=np.zeros(2, np.float32))
+        engine(numbers={"s": s, "epsilon": np.zeros((), np.float32)})
     buffer = np.zeros(40)
     with pytest.raises(ValueError, match="overlap"):
-        engine(momentum=buffer[10:12], W1=buffer[:24].reshape(6, 4))
-    read_only = np.zeros(2)
-    read_only.flags.writeable = False
+        engine(
+            numbers={"s": buffer[10:11].reshape(()), "epsilon": epsilon},
+            W1=buffer[:24].reshape(6, 4),
+        )
+    s.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        engine(momentum=read_only)
+        engine(numbers={"s": s, "epsilon": epsilon})
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -504,7 +520,7 @@ def test_distance_at_a_corner_of_relu(face, backend):
         arrays = {"W1": [[w1]], "U1": [[0.0]], "V1": [[a]], "W2": [[w2]], "U2": [[u2]]}
         state = amcore.State(
             {name: np.array(value) for name, value in arrays.items()}
-            | {"momentum": np.array([0.0, epsilon])}
+            | {"s": np.array(0.0), "epsilon": np.array(epsilon)}
         )
         run = amcore.solve(problem, scheme, max_iter=0, init=state, backend=backend)
         x, y = w2 * (u2 - w2 * a), w1  # −∂F/∂a, −∂F/∂z

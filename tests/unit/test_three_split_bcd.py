@@ -1,6 +1,7 @@
 """Three-splitting BCD: descent, decrease, gradients, stationarity; native equals reference."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,3 +212,10 @@ def test_kept_products_do_not_outlast_an_edit_of_the_state(edit, dtype):
         return found
 
     assert objectives(True) == objectives(False)
+
+
+def test_the_former_name_of_inner_steps_is_taken_with_a_warning():
+    with pytest.warns(FutureWarning, match="inner_steps") as caught:
+        former = amcore.ThreeSplitBCD(inner_iters=7)
+    assert former == amcore.ThreeSplitBCD(inner_steps=7) and caught[0].filename == __file__
+    assert replace(former, alpha=2.0).inner_steps == 7

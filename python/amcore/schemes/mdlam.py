@@ -59,6 +59,7 @@ class MDLAM(Scheme):
     """
 
     stem: ClassVar[str] = "mdlam"
+    numbers: ClassVar[tuple[str, ...]] = ("s", "epsilon")  # of the extrapolation; ε as it is now
 
     rho: float | Sequence[float] = 1.0
     epsilon: float = 0.01
@@ -124,10 +125,6 @@ class MDLAM(Scheme):
         now = ("W", "U", "V") if layer < problem.network.depth else ("W", "U")
         old = tuple(f"{stem}_old" for stem in now if stem != "U") if self.extrapolate else ()
         return now + old
-
-    def shared(self, problem: Problem) -> dict[str, tuple[int, ...]]:
-        """``momentum``: the s of the extrapolation and ε."""
-        return {"momentum": (2,)}
 
     def _options(self, problem: Problem) -> dict[str, Any]:
         shrink, floor = self.epsilon_schedule or (1.0, self.epsilon)

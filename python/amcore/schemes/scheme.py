@@ -36,14 +36,16 @@ class Scheme(ABC):
     """A scheme with its hyperparameters, the fields of a dataclass.
 
     A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
-    the engines (`_options`). These are found by name: the function `stem` of the core, and the
-    class of the subclass's name in the module `stem` of `amcore.reference.scheme`. A scheme that
+    the engines (`_options`). These are found by name: the scheme `stem` of the core, and the
+    class of the subclass's name in the module `stem` of `amcore.reference.scheme`. Its `numbers`
+    are those of the state that belong to no layer, arrays of no dimension in float64. A scheme that
     needs more of other processes than sums is not `distributed`.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
+    numbers: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -66,10 +68,6 @@ class Scheme(ABC):
     @abstractmethod
     def _options(self, problem: Problem) -> dict[str, Any]:
         """Arguments of the engines beside the problem's."""
-
-    def shared(self, problem: Problem) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the arrays of the state that belong to no layer."""
-        return {}
 
     def distance_is_bound(self, problem: Problem) -> bool:
         """Whether the measured dist(0, ∂f) is only an upper bound."""
@@ -113,7 +111,7 @@ class Scheme(ABC):
                         shapes[f"b{stem[1:]}{i}"] = (outputs,)
                 else:
                     shapes[f"{stem}{i}"] = (n, outputs)
-        return shapes | self.shared(problem)
+        return shapes | dict.fromkeys(self.numbers, ())
 
     def engine(
         self,
@@ -144,6 +142,7 @@ class Scheme(ABC):
             "X": X,
             "Y": Y,
             "layers": layers,
+            "numbers": {name: state[name] for name in self.numbers},
             "activations": [getattr(activation, backend) for activation in network.activations],
             "skip": list(network.skip),
             "loss": getattr(problem.loss, backend),
@@ -155,12 +154,10 @@ class Scheme(ABC):
                 getattr(r, backend) for r in problem.activation_regularizers
             ],
         }
-        options = self._options(problem) | {name: state[name] for name in self.shared(problem)}
+        options = self._options(problem)
         if backend == "native":
-            native: Engine = getattr(_core, self.stem)(
-                _core.Assembly(**assembly, keep_products=keep_products), **options
-            )
-            return native
+            native = _core.Assembly(**assembly, keep_products=keep_products)
+            return _core.Engine(self.stem, native, options)
         module = importlib.import_module(f"amcore.reference.scheme.{self.stem}")
         reference: Engine = getattr(module, type(self).__name__)(**assembly, **options)
         return reference

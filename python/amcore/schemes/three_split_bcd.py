@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,8 +44,10 @@ class ThreeSplitBCD(Scheme):
     inner_tol : float
         A block that is not minimised exactly takes proximal gradient steps, until their residual is
         this share of the first one's, for activations sample by sample; at least 0.
-    inner_iters : int
+    inner_steps : int
         At most so many of these steps per block and sweep.
+    inner_iters : int, optional
+        The former name of `inner_steps`, with a FutureWarning.
 
     Raises
     ------
@@ -63,10 +66,15 @@ class ThreeSplitBCD(Scheme):
     rho: float | Sequence[float] | None = None
     alpha: float = 1.0
     inner_tol: float = 1e-6
-    inner_iters: int = 200
+    inner_steps: int = 200
+    inner_iters: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, inner_iters: int | None) -> None:
         """Check and freeze the hyperparameters."""
+        if inner_iters is not None:
+            message = "ThreeSplitBCD: inner_iters is now called inner_steps"
+            warnings.warn(message, FutureWarning, stacklevel=3)
+            object.__setattr__(self, "inner_steps", inner_iters)
         object.__setattr__(self, "gamma", numbers("gamma", self.gamma, above=0))
         if self.rho is not None:
             object.__setattr__(self, "rho", numbers("rho", self.rho, above=0))
@@ -74,8 +82,8 @@ class ThreeSplitBCD(Scheme):
         object.__setattr__(self, "inner_tol", _checks.number("inner_tol", self.inner_tol, least=0))
         object.__setattr__(
             self,
-            "inner_iters",
-            _checks.integer("inner_iters", self.inner_iters, 1, _checks.INT_MAX),
+            "inner_steps",
+            _checks.integer("inner_steps", self.inner_steps, 1, _checks.INT_MAX),
         )
 
     def check(self, problem: Problem) -> None:
@@ -100,7 +108,7 @@ class ThreeSplitBCD(Scheme):
             "rho": rho,
             "alpha": self.alpha,
             "inner_tol": self.inner_tol,
-            "inner_iters": self.inner_iters,
+            "inner_steps": self.inner_steps,
         }
 
     def _constants(self, state: State, problem: Problem) -> dict[str, float]:

@@ -23,6 +23,7 @@
 #include "amcore/block/hidden.hpp"
 #include "amcore/block/majorized.hpp"
 #include "amcore/block/output.hpp"
+#include "amcore/scheme/declaration.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
 
@@ -45,23 +46,34 @@ struct AdmmSum {
   };
 };
 
+struct AdmmOptions {
+  std::vector<double> beta, xi;       // one per layer
+  std::vector<Majorizer> majorizers;  // one per layer
+  bool backprop;                      // Λ starts from the derivatives of the loss, else from 0
+
+  template <class Visit> void each(Visit&& option) {
+    option("beta", beta, Range::positive);
+    option("xi", xi, Range::nonnegative);
+    option("majorizers", majorizers);
+    option("backprop", backprop);
+  }
+};
+
 template <class T> class ADMM final : public LayeredScheme<T, AdmmSum::count> {
  public:
-  struct Options {
-    std::vector<double> beta, xi;       // one per layer
-    std::vector<Majorizer> majorizers;  // one per layer
-    bool backprop;                      // Λ starts from the derivatives of the loss, else from 0
-  };
+  using Options = AdmmOptions;
+
+  static Declaration declaration() {
+    return {.variables = {{"W"}, {"b"}, {"V"}, {"Lambda"}, {"V_old"}},
+            .ridge = true,
+            .identity_output = true};
+  }
 
   ADMM(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 13, 15), options_(std::move(options)) {
     Index hidden_out = 1, hidden_in = 1, out = 0, in = 0;
     for (std::size_t i = 0; i < depth(); ++i) {
       const Layer<T>& l = layers_[i];
-      if (!l.regularizer->is_ridge())
-        throw std::invalid_argument("weight_regularizers must be none or ridge");
-      if (i + 1 == depth() && !l.activation->is_identity())
-        throw std::invalid_argument("the last of activations must be identity");
       out = std::max(out, l.out);
       in = std::max(in, l.in);
       if (i > 0) {

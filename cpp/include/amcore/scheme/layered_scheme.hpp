@@ -24,7 +24,8 @@ template <class T> struct Problem {
   const T* Y;
   std::vector<Layer<T>> layers;
   const Loss<T>& loss;
-  double loss_weight;  // c
+  double loss_weight;                 // c
+  std::vector<double*> numbers = {};  // of the state, in the scheme's order
 };
 
 struct Execution {

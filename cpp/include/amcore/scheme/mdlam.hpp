@@ -24,6 +24,7 @@
 #include "amcore/block/constraint.hpp"
 #include "amcore/block/extrapolated.hpp"
 #include "amcore/block/output.hpp"
+#include "amcore/scheme/declaration.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
 
@@ -34,17 +35,42 @@ struct MDLAMSum {
   enum : std::size_t { loss, linear, distance_below, distance_u, step_u, step_v, decrease, count };
 };
 
+struct MDLAMOptions {
+  std::vector<double> rho;  // one per layer
+  double epsilon, shrink, floor;
+  double delta;  // of the restart
+
+  template <class Visit> void each(Visit&& option) {
+    option("rho", rho, Range::positive);
+    option("epsilon", epsilon, Range::positive);
+    option("shrink", shrink, Range::positive);
+    option("floor", floor, Range::positive);
+    option("delta", delta, Range::nonnegative);
+  }
+};
+
 template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> {
  public:
-  struct Options {
-    std::vector<double> rho;  // one per layer
-    double epsilon, shrink, floor;
-    double delta;  // of the restart
-    T* momentum;   // s_k and ε: part of the state
-  };
+  using Options = MDLAMOptions;
+
+  static Declaration declaration() {
+    return {.variables = {{"W"},
+                          {"b"},
+                          {"U"},
+                          {.name = "V", .hidden = true},
+                          {.name = "W_old", .optional = true},
+                          {.name = "b_old", .optional = true},
+                          {.name = "V_old", .hidden = true, .optional = true}},
+            .numbers = {"s", "epsilon"},
+            .identity_output = true,
+            .invertible = true};
+  }
 
   MDLAM(const Problem<T>& problem, Options options, const Execution& execution)
-      : Base(problem, execution, 12, 13), options_(std::move(options)) {
+      : Base(problem, execution, 12, 13),
+        options_(std::move(options)),
+        s_(*problem.numbers.at(0)),
+        epsilon_(*problem.numbers.at(1)) {
     Index out = 1, in = 1, hidden = 0, widest = 0, widest_in = 0;
     for (std::size_t i = 0; i < depth(); ++i) {
       widest = std::max(widest, layers_[i].out);
@@ -72,19 +98,17 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
       if (l.b_old) std::copy_n(l.b, l.out, l.b_old);
       if (l.V_old) std::copy_n(l.V, l.out * plan_.samples(), l.V_old);
     }
-    options_.momentum[0] = 0;
-    options_.momentum[1] = static_cast<T>(options_.epsilon);
+    s_ = 0;
+    epsilon_ = options_.epsilon;
   }
 
   const Report& sweep(bool measure) override {
     start();
-    const double s = options_.momentum[0], next = (1 + std::sqrt(1 + 4 * s * s)) / 2;
-    omega_ = std::max(0.0, (s - 1) / next);
-    const T before = options_.momentum[1];
-    const double tightened = options_.shrink * std::min<double>(before, options_.epsilon);
-    options_.momentum[0] = static_cast<T>(next);
-    options_.momentum[1] = static_cast<T>(std::max(tightened, options_.floor));
-    if (options_.momentum[1] != before) report_.marks.emplace_back("epsilon changed");
+    const double next = (1 + std::sqrt(1 + 4 * s_ * s_)) / 2, before = epsilon_;
+    omega_ = std::max(0.0, (s_ - 1) / next);
+    s_ = next;
+    epsilon_ = std::max(options_.shrink * std::min(before, options_.epsilon), options_.floor);
+    if (epsilon_ != before) report_.marks.emplace_back("epsilon changed");
 
     clock_.time(Phase::pass, [&] { opening_pass(); });
     for (std::size_t i = 0; i < depth(); ++i) {
@@ -120,7 +144,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   };
 
   bool top(std::size_t i) const { return i + 1 == depth(); }
-  T epsilon() const { return options_.momentum[1]; }
+  T epsilon() const { return static_cast<T>(epsilon_); }
 
   void start() {
     measurement_.assign(depth(), {});
@@ -400,6 +424,7 @@ template <class T> class MDLAM final : public LayeredScheme<T, MDLAMSum::count> 
   }
 
   const Options options_;
+  double &s_, &epsilon_;                     // of the state: s_k and ε
   ExtrapolatedWeightBlock<T> first_, rest_;  // of W_1, whose Gram matrix stays, and of the others
   bool first_ready_ = false;
   ExtrapolatedHiddenBlock<T> hidden_;  // with W_{i+1} in pass i

@@ -23,6 +23,7 @@
 // arrays, except the Gram matrix of the input.
 #pragma once
 
+#include "amcore/scheme/declaration.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
 
@@ -48,13 +49,27 @@ struct ThreeSplitSum {
   };
 };
 
+struct ThreeSplitOptions {
+  std::vector<double> gamma, rho;  // one per layer
+  double alpha;
+  InnerLoop inner{};  // of the blocks that are not minimised exactly
+
+  template <class Visit> void each(Visit&& option) {
+    option("gamma", gamma, Range::positive);
+    option("rho", rho, Range::positive);
+    option("alpha", alpha, Range::positive);
+    option(inner);
+  }
+};
+
 template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSplitSum::count> {
  public:
-  struct Options {
-    std::vector<double> gamma, rho;  // one per layer
-    double alpha;
-    InnerLoop inner{};  // of the blocks that are not minimised exactly
-  };
+  using Options = ThreeSplitOptions;
+
+  static Declaration declaration() {
+    return {
+        .variables = {{"W"}, {"b"}, {"U"}, {"V"}}, .skip = true, .activation_regularizers = true};
+  }
 
   ThreeSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 11, 9), options_(std::move(options)) {

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "amcore/block/majorized.hpp"
+#include "amcore/scheme/declaration.hpp"
 #include "amcore/scheme/layered_scheme.hpp"
 #include "amcore/scheme/product_cache.hpp"
 
@@ -38,15 +39,29 @@ struct TwoSplitSum {
   };
 };
 
+struct TwoSplitOptions {
+  std::vector<double> gamma;  // one per layer
+  double alpha;
+  int inner_iters;                    // majorised steps of a block
+  std::vector<Majorizer> majorizers;  // one per layer
+  InnerLoop inner{};                  // for regularisers other than a ridge
+
+  template <class Visit> void each(Visit&& option) {
+    option("gamma", gamma, Range::positive);
+    option("alpha", alpha, Range::positive);
+    option("inner_iters", inner_iters);
+    option("majorizers", majorizers);
+    option(inner);
+  }
+};
+
 template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum::count> {
  public:
-  struct Options {
-    std::vector<double> gamma;  // one per layer
-    double alpha;
-    int inner_iters;                    // majorised steps of a block
-    std::vector<Majorizer> majorizers;  // one per layer
-    InnerLoop inner{};                  // for regularisers other than a ridge
-  };
+  using Options = TwoSplitOptions;
+
+  static Declaration declaration() {
+    return {.variables = {{"W"}, {"b"}, {"V"}}, .activation_regularizers = true};
+  }
 
   TwoSplitBCD(const Problem<T>& problem, Options options, const Execution& execution)
       : Base(problem, execution, 15, 12), options_(std::move(options)) {

@@ -57,6 +57,7 @@ class LayeredScheme(ABC):
         X: Array,
         Y: Array,
         layers: Sequence[Mapping[str, Array]],
+        numbers: Mapping[str, Array],
         activations: Sequence[Activation],
         skip: Sequence[bool],
         loss: Loss,
@@ -70,6 +71,7 @@ class LayeredScheme(ABC):
         of_V = activation_regularizers or [NoneRegularizer() for _ in layers]
         terms = zip(layers, activations, skip, weight_regularizers, of_V, strict=True)
         self.layers = [Layer(*term) for term in terms]
+        self.numbers = numbers
         self.reducer = reducer
         self.objective = math.nan
         self.marks: tuple[str, ...] = ()  # of the last sweep

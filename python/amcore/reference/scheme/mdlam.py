@@ -40,7 +40,7 @@ class MDLAM(LayeredScheme):
         V_i          an extrapolated gradient step, clipped to the constraint
 
     With s_0 = 0, s_{k+1} = (1 + √(1 + 4 s_k²))/2 the extrapolation of sweep k + 1 is by
-    max(0, (s_k − 1)/s_{k+1}) times the last step. `momentum` holds s_k and ε.
+    max(0, (s_k − 1)/s_{k+1}) times the last step. `numbers` hold s_k and ε.
 
     Before a sweep ε becomes max(shrink·ε, floor), not above `epsilon`, and V_i is clipped to
     σ_i(U_i) ± ε; where ε has fallen, that may raise F.
@@ -52,7 +52,6 @@ class MDLAM(LayeredScheme):
     def __init__(
         self,
         *,
-        momentum: Array,
         rho: Sequence[float],
         epsilon: float,
         shrink: float,
@@ -61,7 +60,7 @@ class MDLAM(LayeredScheme):
         **assembly: Any,
     ) -> None:
         super().__init__(**assembly)
-        self.momentum, self.rho, self.delta = momentum, rho, delta
+        self.rho, self.delta = rho, delta
         self.epsilon, self.shrink, self.floor = epsilon, shrink, floor
 
     def forward(self) -> None:
@@ -71,16 +70,16 @@ class MDLAM(LayeredScheme):
             for name in ("W", "b", "V"):
                 if name + "_old" in layer.arrays:
                     layer.arrays[name + "_old"][...] = layer.arrays[name]
-        self.momentum[...] = 0, self.epsilon
+        self.numbers["s"][...], self.numbers["epsilon"][...] = 0, self.epsilon
 
     # The updates. A block is written only when its new value is finite.
 
     def _update(self) -> tuple[float, dict[str, float]]:
-        s, before = self.momentum.tolist()
+        s, before = float(self.numbers["s"]), float(self.numbers["epsilon"])
         following = (1 + math.sqrt(1 + 4 * s * s)) / 2
         omega = max(0.0, (s - 1) / following)
-        self.momentum[...] = following, max(self.shrink * min(before, self.epsilon), self.floor)
-        epsilon = self.momentum[1]
+        epsilon = max(self.shrink * min(before, self.epsilon), self.floor)
+        self.numbers["s"][...], self.numbers["epsilon"][...] = following, epsilon
         self.marks = () if epsilon == before else ("epsilon changed",)
 
         decrease = 0.0
@@ -193,7 +192,7 @@ class MDLAM(LayeredScheme):
                 distance[f"U{i + 1}"] = math.sqrt(self._total(local * local))
             else:
                 pull = -self.rho[i + 1] * (self._residual(i + 1) @ self.layers[i + 1].W)
-                epsilon = float(self.momentum[1])
+                epsilon = float(self.numbers["epsilon"])
                 entries = constraint_distance(
                     layer.activation, layer.V, layer.U, pull, linear, epsilon
                 )

@@ -48,12 +48,12 @@ class ThreeSplitBCD(LayeredScheme):
         rho: Sequence[float],
         alpha: float,
         inner_tol: float = 1e-6,
-        inner_iters: int = 200,
+        inner_steps: int = 200,
         **assembly: Any,
     ) -> None:
         super().__init__(**assembly)
         self.gamma, self.rho, self.alpha = gamma, rho, alpha
-        self.inner = inner_tol, inner_iters
+        self.inner = inner_tol, inner_steps
 
     # The updates. A block is written only when its new value is finite.
 
