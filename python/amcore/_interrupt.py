@@ -1,31 +1,37 @@
-"""Ctrl-C: held back while a sweep is under way."""
+"""Signals: held back while a sweep is under way, taken as a request to stop."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 
 
 class DeferredInterrupt:
-    """Hold SIGINT back inside a `with` block of the main thread, so that no sweep is cut in two.
+    """Hold signals back inside a `with` block of the main thread, so that no sweep is cut in two.
 
-    At the end of the block the signal goes to the handler that was there before; Python's own
-    raises KeyboardInterrupt. With `keep` it only sets `pending`, and a second one goes through.
+    Those that have handlers in Python, which may raise, are held and handled at the end of the
+    block. The interpreter itself handles none before the compiled core returns, and sees a signal
+    once that comes several times within a sweep.
     """
 
-    def __init__(self, keep: bool = False) -> None:
-        self.keep, self.pending = keep, False
-        self.previous: Callable[[int, FrameType | None], Any] | None = None
+    signals: tuple[int, ...] = _SIGNALS
 
-    def __enter__(self) -> DeferredInterrupt:
+    def __init__(self) -> None:
+        self.pending: set[int] = set()
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
-            if callable(previous):
-                self.previous = previous
-                signal.signal(signal.SIGINT, self._handle)
+            for number in self.signals:
+                previous = signal.getsignal(number)
+                if self._takes(number, previous):
+                    self.previous[number] = previous
+                    signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -34,12 +40,45 @@ class DeferredInterrupt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-            if self.pending and not self.keep and error is None:
-                self.previous(signal.SIGINT, None)
+        self._restore()
+        if error is None:
+            for number in self.pending:
+                self.previous[number](number, None)
+
+    def _restore(self) -> None:
+        for number, previous in self.previous.items():
+            signal.signal(number, previous)
+
+    def _takes(self, number: int, previous: Any) -> bool:
+        return callable(previous)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.keep and self.pending and self.previous is not None:
-            self.previous(number, frame)
-        self.pending = True
+        self.pending.add(number)
+
+
+class StopRequest(DeferredInterrupt):
+    """Take Ctrl-C, and a SIGTERM that would end the process, as a request to stop: see `pending`.
+
+    A second one goes through. After a SIGTERM the process ends as it would have at once.
+    """
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._restore()
+        if signal.SIGTERM in self.pending:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _takes(self, number: int, previous: Any) -> bool:
+        return previous is signal.SIG_DFL if number == signal.SIGTERM else callable(previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number in self.pending:
+            signal.signal(number, self.previous[number])
+            signal.raise_signal(number)
+        self.pending.add(number)

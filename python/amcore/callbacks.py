@@ -2,7 +2,9 @@
 
 A callback is a callable ``callback(step)``, or an object with any of the methods ``begin(step)``,
 called with the start before the first sweep, ``step(step)``, called after every sweep, and
-``end(solution)``. A callable or a `step` or `begin` method that returns True stops the run.
+``end(solution)``, however the run ends. A callable or a `step` or `begin` method that returns True,
+Python's or NumPy's, stops the run, one that returns False or None does not; anything else is a
+TypeError. What a callback raises ends the run; the exception then holds it as `solution`.
 """
 
 from __future__ import annotations
@@ -129,7 +131,9 @@ class EarlyStop:
 
 
 class TimeLimit:
-    """Stop after the first sweep that ends later than some seconds after the start.
+    """Stop before a sweep that would end later than some seconds after the start.
+
+    A sweep is taken to last as long as the one before it. The first sweep is always made.
 
     Parameters
     ----------
@@ -144,23 +148,25 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = _checks.number("seconds", seconds, above=0)
-        self._begin = monotonic()
+        self._begin = self._latest = monotonic()
 
     def begin(self, step: Step) -> None:
         """Start the clock."""
-        self._begin = monotonic()
+        self._begin = self._latest = monotonic()
 
     def step(self, step: Step) -> bool:
-        """Return True if the time is over."""
-        return monotonic() - self._begin > self.seconds
+        """Return True if there is no time for another sweep."""
+        before, self._latest = self._latest, monotonic()
+        return self._latest + (self._latest - before) - self._begin > self.seconds
 
 
 class Checkpoint:
     """Save state and trace, atomically: every so many sweeps, and at the end.
 
     A run that failed is not saved at its end: the file keeps the last good sweep. To resume,
-    ``state, trace = amcore.checkpoint.load(path)`` and ``solve(…, init=state)``. A save that
-    fails ends the run in its OSError, which names the file; what it held before stays.
+    ``state, trace = amcore.checkpoint.load(path)`` and ``solve(…, init=state, trace=trace)``, which
+    keeps the history of the first leg. A save that fails ends the run in its OSError, which names
+    the file and holds the run as `solution`; what the file held before stays.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def save(path: str | PathLike[str], state: State, trace: Trace) -> None:
 
 
 def load(path: str | PathLike[str]) -> tuple[State, Trace]:
-    """Read a checkpoint; ``solve(…, init=state)`` continues from it to the bit.
+    """Read a checkpoint; ``solve(…, init=state, trace=trace)`` goes on from it to the bit.
 
     Parameters
     ----------

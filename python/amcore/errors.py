@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 __all__ = ["NumericalError"]
@@ -46,6 +47,10 @@ class NumericalError(ArithmeticError):
         self.sweep = sweep
         self.condition = condition
         self.solution: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # that of its base would call __init__ with the message alone
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         """Return the message with the place of the failure."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -13,12 +15,12 @@ import numpy as np
 
 from amcore import _checks
 from amcore._checks import Array
-from amcore._interrupt import DeferredInterrupt
+from amcore._interrupt import DeferredInterrupt, StopRequest
 from amcore.errors import NumericalError
 from amcore.initialization import RULES, Rule
 from amcore.network import Weights
 from amcore.problem import Problem
-from amcore.report import Record, Report
+from amcore.report import Record
 from amcore.schemes import Engine, Scheme
 from amcore.solution import Solution, Step
 from amcore.state import State
@@ -38,6 +40,7 @@ class Run:
         max_iter: int,
         tol: float,
         init: Any,
+        trace: Any,
         seed: Any,
         callbacks: Sequence[Any],
         measure_every: int,
@@ -83,35 +86,41 @@ class Run:
         self.start, self.continues = self._checked_start(init, seed)
 
         self.state = State({})
-        self.trace = Trace(dtype=self.dtype, distance_is_bound=scheme.distance_is_bound(problem))
+        self.trace = self._checked_trace(trace)
         self.stop_reason = ""
-        self.error: NumericalError | None = None
+        self.error: BaseException | None = None
 
-    def steps(self, interrupt: DeferredInterrupt | None = None) -> Iterator[Step]:
+    def steps(self, interrupt: StopRequest | None = None) -> Iterator[Step]:
         """Sweep until something stops the run; a step is yielded after every sweep."""
         try:
-            engine = self.engine()
-            with DeferredInterrupt():
-                begin = perf_counter()
-                if not self.continues:
-                    engine.forward()
-                step = self._append(engine.measure(), 0, begin, measured=True)
-            self._notify("begin", step)
-            self._decide(step, [], interrupt)
-            while not self.stop_reason:
-                sweep = step.sweep + 1
-                measure = sweep % self.measure_every == 0 or sweep == self.max_iter
-                with DeferredInterrupt():
+            with self._whole():
+                engine = self.engine()
+                step = self._start(engine)
+            first, event = step.sweep, "begin"
+            while True:
+                self._decide(step, first + self.max_iter, self._notify(event, step), interrupt)
+                if self.stop_reason and math.isnan(step.record.subgradient_distance):
+                    step = self._measure_last(engine, step)
+                if self.error is not None:
+                    raise self.error
+                if event == "step":
+                    yield step
+                if self.stop_reason:
+                    break
+                sweep, event = step.sweep + 1, "step"
+                measured = sweep % self.measure_every == 0 or sweep == first + self.max_iter
+                with self._whole():
                     begin = perf_counter()
-                    step = self._append(engine.sweep(measure), sweep, begin, measured=measure)
-                self._decide(step, self._notify("step", step), interrupt)
-                yield step
-        except NumericalError as error:
-            self.fail(error)
+                    step = self._append(engine.sweep(measured), sweep, begin, measured=measured)
+        except GeneratorExit:
+            self.stop_reason = self.stop_reason or "closed"
+            raise
+        except BaseException as error:
+            if error is not self.error:  # from a signal's handler, between two sweeps
+                self.fail(error, "interrupted")
             raise
         finally:
-            self.stop_reason = self.stop_reason or "closed"
-            self._notify("end", self.solution())
+            self._end()
 
     def solution(self) -> Solution:
         """Return the run so far."""
@@ -126,11 +135,12 @@ class Run:
             self.error,
         )
 
-    def fail(self, error: NumericalError) -> None:
-        """End the run in an error, which gets to know where."""
-        self.stop_reason, self.error = "failed", error
-        error.sweep = self.trace.objective.size
-        error.solution = self.solution()
+    def fail(self, error: BaseException, stop_reason: str = "failed") -> None:
+        """End the run in an error, which gets to carry it."""
+        self.stop_reason, self.error = stop_reason, error
+        if stop_reason == "failed" and isinstance(error, NumericalError):
+            error.sweep = self.trace.objective.size
+        _carry(error, self.solution())
 
     def _checked_start(self, init: Any, seed: Any) -> tuple[dict[str, Array], bool]:
         """Return the arrays to start from, and whether they are a whole state."""
@@ -177,6 +187,24 @@ class Run:
             name: _checks.cast(f"init {name}", array, self.dtype) for name, array in names.items()
         }, False
 
+    def _checked_trace(self, given: Any) -> Trace:
+        """Return the trace to go on with, a copy of the one given."""
+        is_bound = self.scheme.distance_is_bound(self.problem)
+        if given is None:
+            return Trace(dtype=self.dtype, distance_is_bound=is_bound)
+        if not isinstance(given, Trace):
+            raise TypeError(f"trace: expected a Trace, got {_checks.describe(given)}")
+        if not self.continues:
+            raise ValueError("trace: expected a State as init, which it goes on from")
+        if not given.objective.size:
+            raise ValueError("trace: expected that of a run, got an empty one")
+        if (given.dtype, given.distance_is_bound) != (self.dtype, is_bound):
+            raise ValueError(
+                f"trace: expected one in {self.dtype} with distance_is_bound={is_bound}, "
+                f"got {given.dtype} and {given.distance_is_bound}"
+            )
+        return copy.deepcopy(given)
+
     def _check_feasible(self, weights: Weights) -> None:
         """Refuse weights at which the objective is infinite."""
         for i, (W, _) in enumerate(weights):
@@ -209,17 +237,56 @@ class Run:
             keep_products=self.keep_products,
         )
 
-    def _append(self, report: Report, sweep: int, begin: float, *, measured: bool) -> Step:
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Let no signal cut the block in two; an error in it is a failure of the run."""
+        with DeferredInterrupt():
+            try:
+                yield
+            except BaseException as error:
+                self.fail(error)
+                raise
+
+    def _start(self, engine: Engine) -> Step:
+        """Measure the start, for the record of sweep 0 or to compare it with the trace given."""
+        begin = perf_counter()
+        if not self.continues:
+            engine.forward()
+        report = engine.measure()
+        if not self.trace.objective.size:
+            return self._append(report, 0, begin, measured=True)
+        last = self.trace.records[-1]
+        rounding = float(np.finfo(self.dtype).eps) ** 0.5
+        if not math.isclose(report.objective, last.objective, rel_tol=rounding):
+            raise ValueError(
+                f"trace: expected that of init, whose objective is {report.objective!r}, "
+                f"got one that ends at {last.objective!r}"
+            )
+        return self._step(last)
+
+    def _append(self, report: Any, sweep: int, begin: float, *, measured: bool) -> Step:
         record = Record.of(report, sweep=sweep, time=perf_counter() - begin)
         if sweep > 0 and math.isnan(record.decrease):  # not measured
             decrease = float(self.trace.objective[-1]) - record.objective
             record = dataclasses.replace(record, decrease=decrease)
-        if not math.isfinite(record.objective):
-            raise NumericalError("the objective is not finite", layer=0, block="objective")
-        if measured and not math.isfinite(record.subgradient_distance):
-            message = "dist(0, ∂f) is not finite, its square overflows"
-            raise NumericalError(message, layer=0, block="distance")
+        _expect_finite(record, measured)
         self.trace.append(record)
+        return self._step(record)
+
+    def _measure_last(self, engine: Engine, step: Step) -> Step:
+        """Measure the distance after a sweep that was not known to be the last one."""
+        with self._whole():
+            report = engine.measure()
+            record = dataclasses.replace(
+                step.record,
+                subgradient_distance=report.subgradient_distance,
+                distance=report.distance,
+            )
+            _expect_finite(record, True)
+            self.trace.amend(record)
+            return self._step(record)
+
+    def _step(self, record: Record) -> Step:
         return Step(
             self.problem,
             self.scheme,
@@ -227,30 +294,56 @@ class Run:
             self.trace,
             self.backend,
             self.num_threads,
-            sweep,
+            record.sweep,
             record,
         )
 
-    def _notify(self, event: str, argument: Step | Solution) -> list[str]:
-        """Call the callbacks; return the names of those that ask to stop."""
-        return [
-            callback.name
-            for callback in self.callbacks
-            if callback.methods[event] is not None and callback.methods[event](argument) is True
-        ]
+    def _notify(self, event: str, step: Step) -> list[str]:
+        """Call the callbacks; return the names of those that stop the run.
 
-    def _decide(self, step: Step, stopping: list[str], interrupt: DeferredInterrupt | None) -> None:
+        An error of one is kept, to be raised when all processes know that the run is over.
+        """
+        stopping = []
+        for callback in self.callbacks:
+            try:
+                if callback.stops(event, step):
+                    stopping.append(callback.name)
+            except BaseException as error:
+                self.fail(error, callback.name)
+                break
+        return stopping
+
+    def _decide(
+        self, step: Step, last: int, stopping: list[str], interrupt: StopRequest | None
+    ) -> None:
         """Set the reason to stop, if there is one here or on any other process."""
-        if step.record.subgradient_distance <= self.tol:
+        if self.error is not None:
+            pass  # the reason is set
+        elif step.record.subgradient_distance <= self.tol:
             self.stop_reason = "tol"
         elif stopping:
             self.stop_reason = stopping[0]
         elif interrupt is not None and interrupt.pending:
             self.stop_reason = "interrupted"
-        elif step.sweep >= self.max_iter:
+        elif step.sweep >= last:
             self.stop_reason = "max_iter"
         if self._sum(bool(self.stop_reason)) and not self.stop_reason:
             self.stop_reason = "another process"
+
+    def _end(self) -> None:
+        """Call every `end`, whatever the others raise, and then raise the first of their errors."""
+        solution, errors = self.solution(), []
+        for callback in self.callbacks:
+            try:
+                callback.end(solution)
+            except Exception as error:
+                _carry(error, solution)
+                errors.append(error)
+        if self.error is None and errors:
+            raise errors[0]
+        for late in errors:
+            assert self.error is not None
+            self.error.add_note(f"Then the end of a callback raised {late!r}.")
 
     def _add(self, array: Array) -> None:
         """Add an array over all processes, in place."""
@@ -266,12 +359,46 @@ class Run:
         return float(array[0])
 
 
+def _expect_finite(record: Record, measured: bool) -> None:
+    """Refuse measurements that have overflowed."""
+    if not math.isfinite(record.objective):
+        raise NumericalError("the objective is not finite", layer=0, block="objective")
+    if measured and not math.isfinite(record.subgradient_distance):
+        message = "dist(0, ∂f) is not finite, its square overflows"
+        raise NumericalError(message, layer=0, block="distance")
+
+
+def _carry(error: BaseException, solution: Solution) -> None:
+    """Let an error that ends a run hold it, unless it holds one of its own already."""
+    if getattr(error, "solution", None) is None:
+        with contextlib.suppress(AttributeError):  # a class may forbid it
+            error.solution = solution  # type: ignore[attr-defined]
+            if not isinstance(error, NumericalError):
+                error.add_note("The run up to here is `solution` of this exception.")
+
+
 @dataclass(frozen=True)
 class _Callback:
     """A callback's methods by event, None where it has none."""
 
     name: str
     methods: dict[str, Any]
+
+    def stops(self, event: str, step: Step) -> bool:
+        """Call the method of the event; return whether it asks to stop."""
+        method = self.methods[event]
+        answer = None if method is None else method(step)
+        if not isinstance(answer, bool | np.bool_ | None):
+            raise TypeError(
+                f"callbacks: expected True, False or None from {self.name}, "
+                f"got {_checks.describe(answer)}"
+            )
+        return bool(answer)
+
+    def end(self, solution: Solution) -> None:
+        """Call the method for the end."""
+        if self.methods["end"] is not None:
+            self.methods["end"](solution)
 
 
 def _callbacks(given: Any) -> list[_Callback]:

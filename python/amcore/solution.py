@@ -10,7 +10,6 @@ import numpy as np
 
 from amcore import _checks
 from amcore._checks import Array
-from amcore.errors import NumericalError
 from amcore.network import Weights
 from amcore.problem import Problem
 from amcore.schemes import Scheme
@@ -156,14 +155,15 @@ class Solution(_Fit):
     problem, scheme
         What was solved, and how.
     stop_reason : str
-        ``"max_iter"``, ``"tol"``, ``"interrupted"``, ``"failed"`` (in a `NumericalError`),
-        ``"closed"`` (an iteration left early) or the name of the callback that stopped the run.
-    error : NumericalError or None
-        What ended a run that failed.
+        ``"max_iter"``, ``"tol"``, ``"interrupted"``, ``"failed"`` (in a sweep, the state is that of
+        its last whole block), ``"closed"`` (an iteration left early) or the name of the callback
+        that stopped the run or raised.
+    error : exception or None
+        What was raised, a `NumericalError` or anything else, if the run ended in an error.
     """
 
     stop_reason: str
-    error: NumericalError | None = None
+    error: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<Solution: {self.scheme}, {self.trace!r}, stopped by {self.stop_reason}>"

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from amcore import _checks
-from amcore._interrupt import DeferredInterrupt
+from amcore._interrupt import StopRequest
 from amcore.callbacks import ProgressTable
 from amcore.problem import Problem
 from amcore.run import Run
 from amcore.schemes import Scheme
 from amcore.solution import Solution, Step
+from amcore.trace import Trace
 
 __all__ = ["iterate", "solve"]
 
@@ -23,6 +24,7 @@ def solve(
     max_iter: int = 100,
     tol: float = 0.0,
     init: Any = "he",
+    trace: Trace | None = None,
     seed: Any = 0,
     callbacks: Sequence[Any] = (),
     measure_every: int = 1,
@@ -35,7 +37,10 @@ def solve(
 ) -> Solution:
     """Solve a problem by sweeps of a scheme.
 
-    Ctrl-C ends the run after the current sweep and the solution so far is returned.
+    Ctrl-C ends the run after the current sweep, which no signal cuts in two, and the solution so
+    far is returned; a second one while callbacks are at work raises KeyboardInterrupt. SIGTERM,
+    where nothing else handles it, ends the run likewise, and the process once the callbacks'
+    ``end`` is done.
 
     Parameters
     ----------
@@ -51,14 +56,19 @@ def solve(
         Start: a rule of `amcore.initialization` or its name (``"he"``, ``"xavier"``,
         ``"gaussian"``); the weights ``[(W_1, b_1), …]``; or a state to continue from. These are
         copied. Except for a state, the auxiliary variables start from the forward pass.
+    trace : Trace, optional
+        With a state: the trace of the run that led to it, which is gone on with (a copy of it), its
+        sweeps counted on; `max_iter` is the number of further ones.
     seed : int or anything that `numpy.random.default_rng` takes
         Seed of the rule.
     callbacks : sequence
         Callables ``callback(step)`` that return True to stop, or objects with any of the methods
-        ``begin(step)``, ``step(step)`` (True stops) and ``end(solution)``.
+        ``begin(step)``, ``step(step)`` (True stops) and ``end(solution)``. `end` is called however
+        the run ends.
     measure_every : int
         Measure dist(0, ∂f), step norms and accurate decreases at every so many sweeps and at the
-        last one; the objective is always known.
+        last one; the objective is always known. Where a callback or a signal makes a sweep the last
+        one, only its dist(0, ∂f) is measured.
     num_threads : int, optional
         Number of threads, by default OpenMP's; results do not depend on it.
     dtype : float32 or float64, optional
@@ -82,7 +92,10 @@ def solve(
     TypeError, ValueError
         If an argument is wrong; before any work.
     NumericalError
-        If a factorisation fails or a non-finite value appears; its `solution` holds the run so far.
+        If a factorisation fails or a non-finite value appears.
+    Exception
+        Whatever a callback raises. As of every error that ends a run, the attribute `solution`
+        holds the run so far.
 
     Examples
     --------
@@ -102,6 +115,7 @@ def solve(
         max_iter=max_iter,
         tol=tol,
         init=init,
+        trace=trace,
         seed=seed,
         callbacks=callbacks,
         measure_every=measure_every,
@@ -111,7 +125,7 @@ def solve(
         comm=comm,
         keep_products=keep_products,
     )
-    with DeferredInterrupt(keep=True) as interrupt:
+    with StopRequest() as interrupt:
         for _ in run.steps(interrupt):
             pass
     return run.solution()
@@ -124,6 +138,7 @@ def iterate(
     max_iter: int = 100,
     tol: float = 0.0,
     init: Any = "he",
+    trace: Trace | None = None,
     seed: Any = 0,
     callbacks: Sequence[Any] = (),
     measure_every: int = 1,
@@ -137,9 +152,9 @@ def iterate(
 
     Parameters
     ----------
-    problem, scheme, max_iter, tol, init, seed, callbacks, measure_every, num_threads
+    problem, scheme, max_iter, tol, init, trace, seed, callbacks, measure_every
         As for `solve`.
-    dtype, backend, comm, keep_products
+    num_threads, dtype, backend, comm, keep_products
         As for `solve`.
 
     Yields
@@ -151,7 +166,7 @@ def iterate(
     ------
     TypeError, ValueError
         If an argument is wrong; when `iterate` is called, not at the first sweep.
-    NumericalError
+    NumericalError, Exception
         As for `solve`.
     """
     return Run(
@@ -160,6 +175,7 @@ def iterate(
         max_iter=max_iter,
         tol=tol,
         init=init,
+        trace=trace,
         seed=seed,
         callbacks=callbacks,
         measure_every=measure_every,

@@ -91,6 +91,7 @@ def solve_many(
             max_iter=max_iter,
             tol=tol,
             init=of("init", k),
+            trace=None,
             seed=of("seed", k),
             callbacks=(),
             measure_every=measure_every,

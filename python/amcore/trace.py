@@ -49,6 +49,14 @@ class _Column:
         self._size += 1
 
     @property
+    def last(self) -> float:
+        return float(self._data[self._size - 1])
+
+    @last.setter
+    def last(self, value: float) -> None:
+        self._data[self._size - 1] = value
+
+    @property
     def view(self) -> Array:
         view = self._data[: self._size]
         view.flags.writeable = False
@@ -127,17 +135,35 @@ class Trace:
         count = self._count
         if record.sweep != count:
             raise ValueError(f"record.sweep is {record.sweep}, the next record is number {count}")
-        for name, column in self._scalars.items():
-            column.append(getattr(record, name))
-        for family, columns in self._families.items():
-            entries: Mapping[str, float] = getattr(record, family)
-            for name in entries:
-                if name not in columns:
-                    columns[name] = _Column(np.full(count, math.nan))
-            for name, column in columns.items():
-                column.append(entries.get(name, math.nan))
+        for columns in (self._scalars, *self._families.values()):
+            for column in columns.values():
+                column.append(math.nan)
+        self._write(record)
         for text in record.marks:
             self.mark(text)
+
+    def amend(self, record: Record) -> None:
+        """Replace the numbers of the latest record by others of the same sweep.
+
+        Raises
+        ------
+        ValueError
+            If `record.sweep` is not that of the latest record.
+        """
+        if record.sweep != len(self):
+            raise ValueError(f"record.sweep is {record.sweep}, the latest record is {len(self)}")
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
+        """Write the numbers of a record into the last row."""
+        for name, column in self._scalars.items():
+            column.last = getattr(record, name)
+        for family, columns in self._families.items():
+            entries: Mapping[str, float] = getattr(record, family)
+            for name, value in entries.items():
+                if name not in columns:
+                    columns[name] = _Column(np.full(self._count, math.nan))
+                columns[name].last = value
 
     def set_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Set all records at once.

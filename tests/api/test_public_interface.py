@@ -68,12 +68,13 @@ SIGNATURES = {
         "activation_regularizer=None"
     ),
     "solve": (
-        "problem scheme max_iter=100 tol=0.0 init='he' seed=0 callbacks=() measure_every=1 "
-        "num_threads=None dtype=None backend='native' comm=None keep_products=True verbose=0"
+        "problem scheme max_iter=100 tol=0.0 init='he' trace=None seed=0 callbacks=() "
+        "measure_every=1 num_threads=None dtype=None backend='native' comm=None "
+        "keep_products=True verbose=0"
     ),
     "iterate": (
-        "problem scheme max_iter=100 tol=0.0 init='he' seed=0 callbacks=() measure_every=1 "
-        "num_threads=None dtype=None backend='native' comm=None keep_products=True"
+        "problem scheme max_iter=100 tol=0.0 init='he' trace=None seed=0 callbacks=() "
+        "measure_every=1 num_threads=None dtype=None backend='native' comm=None keep_products=True"
     ),
     "blocks.ridge_update": "U V W b=None rho=1.0 alpha=0.0 lam=0.0 num_threads=None",
     "blocks.hidden_update": "S U W b=None gamma=1.0 rho=1.0 num_threads=None",
@@ -286,7 +287,7 @@ def test_integer_labels_and_targets():
     regression = amcore.solve(
         amcore.Problem(amcore.Network([64, 10, 1]), X, y), SCHEME, max_iter=60
     )
-    assert regression.predict(X).shape == (120, 1) and regression.predict(X).dtype == np.float64
+    assert regression.predict(X).shape == (120,) and regression.predict(X).dtype == np.float64
     assert 0.5 < regression.score(X, y) <= 1
 
 

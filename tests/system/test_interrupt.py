@@ -1,4 +1,4 @@
-"""Ctrl-C during a sweep of the compiled core."""
+"""Ctrl-C and SIGTERM during a sweep of the compiled core."""
 
 import signal
 import subprocess
@@ -6,6 +6,8 @@ import sys
 import time
 
 import pytest
+
+from amcore import checkpoint
 
 SETUP = """
 import signal, sys
@@ -56,19 +58,36 @@ print("intact", flush=True)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("loop", [SOLVE, ITERATE], ids=["solve", "iterate"])
-@pytest.mark.parametrize("delay", [0.0, 0.013])
-def test_interrupt_leaves_state_and_trace_intact(loop, delay):
+TERMINATED = """
+class Last:
+    def end(self, solution):
+        print("end", solution.stop_reason, len(solution.trace), flush=True)
+
+keep = amcore.callbacks.Checkpoint(sys.argv[1], every=10**6)
+amcore.solve(problem, scheme, max_iter=100000, callbacks=[say, keep, Last()])
+print("not terminated", flush=True)
+"""
+
+
+def started(script, *arguments):
+    """Start a run and return it after its second sweep."""
     child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SETUP + loop],
+        [sys.executable, "-W", "error", "-c", SETUP + script, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    while (line := child.stdout.readline()) != "sweep 2\n":
+        assert line, child.stderr.read()
+    return child
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("loop", [SOLVE, ITERATE], ids=["solve", "iterate"])
+@pytest.mark.parametrize("delay", [0.0, 0.013])
+def test_interrupt_leaves_state_and_trace_intact(loop, delay):
+    child = started(loop)
     try:
-        while (line := child.stdout.readline()) != "sweep 2\n":
-            assert line, child.stderr.read()
         time.sleep(delay)  # by then in the middle of a later sweep
         child.send_signal(signal.SIGINT)
         output, errors = child.communicate(timeout=60)
@@ -76,3 +95,20 @@ def test_interrupt_leaves_state_and_trace_intact(loop, delay):
         child.kill()
     assert child.returncode == 0, errors
     assert output.splitlines()[-1] == "intact"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("handled", [False, True])
+def test_sigterm_ends_the_run_before_the_process(tmp_path, handled):
+    """Unless something else handles it: here an exception that ends the process with 7."""
+    own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n" if handled else ""
+    child = started(own + TERMINATED, str(tmp_path / "run.npz"))
+    try:
+        child.send_signal(signal.SIGTERM)
+        output, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == (7 if handled else -signal.SIGTERM), errors
+    sweeps = len(checkpoint.load(tmp_path / "run.npz")[1])
+    *_, last = output.splitlines()
+    assert sweeps >= 2 and last.startswith("end ") and last.endswith(f" {sweeps}")

@@ -2,8 +2,8 @@
 
 import errno
 import io
+import itertools
 import os
-import time
 
 import numpy as np
 import pytest
@@ -47,9 +47,27 @@ def test_protocol():
     assert recorder.events == [("begin", 0), ("step", 1), ("step", 2), ("end", "max_iter")]
 
 
-def test_only_true_stops():
-    assert len(run(lambda step: 1, lambda step: "no").trace) == 5
+@pytest.mark.parametrize("event", ["begin", "step"])
+@pytest.mark.parametrize("answer", [True, False, None, np.True_, np.False_])
+def test_true_stops(event, answer):
+    callback = type("Answer", (), {event: lambda self, step: answer})()
+    solution = run(callback, max_iter=3)
+    stopped = {"begin": 0, "step": 1}[event]
+    assert len(solution.trace) == (stopped if answer else 3)
+    assert solution.stop_reason == ("Answer" if answer else "max_iter")
 
+
+@pytest.mark.parametrize("answer", [1, "no", np.array([True]), 0.0])
+def test_other_answers_are_refused(answer):
+    def unsure(step):
+        return answer
+
+    with pytest.raises(TypeError, match="expected True, False or None from unsure, got") as raised:
+        run(unsure)
+    assert len(raised.value.solution.trace) == 1
+
+
+def test_a_function_stops():
     def enough(step):
         return step.sweep == 2
 
@@ -100,9 +118,16 @@ def test_early_stop():
     assert (idle < 3).all(), "it stopped at the first chance"
 
 
-def test_time_limit():
-    solution = run(callbacks.TimeLimit(0.05), lambda step: time.sleep(0.02), max_iter=1000)
-    assert solution.stop_reason == "TimeLimit" and 2 <= len(solution.trace) <= 4
+@pytest.mark.parametrize(
+    ("durations", "sweeps"),
+    [([5, 5, 5], 2), ([4, 4, 4], 2), ([3, 3, 4], 3), ([11], 1), ([1, 6], 2), ([1] * 10, 10)],
+)
+def test_time_limit_stops_before_a_sweep_that_would_end_later(monkeypatch, durations, sweeps):
+    clock = itertools.accumulate(durations, initial=100.0)
+    limit = callbacks.TimeLimit(10.0)
+    monkeypatch.setattr(callbacks, "monotonic", lambda: next(clock))
+    solution = run(limit, max_iter=1000)
+    assert solution.stop_reason == "TimeLimit" and len(solution.trace) == sweeps
 
 
 def test_checkpoint_every_and_at_the_end(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import amcore
+from communicator import Communicator, together
 
 rng = np.random.default_rng(3)
 X = rng.standard_normal((30, 5))
@@ -246,54 +247,34 @@ def test_overflow_is_reported(backend):
         amcore.solve(problem, amcore.ThreeSplitBCD(), backend=backend)
 
 
-class Communicator:
-    """Two processes as threads."""
-
-    def __init__(self, size):
-        self.barrier = threading.Barrier(size)
-        self.parts = {}
-
-    def Allreduce(self, send, receive):
-        self.parts[threading.get_ident()] = send
-        self.barrier.wait()
-        total = sum(self.parts[key] for key in sorted(self.parts))
-        self.barrier.wait()
-        receive[...] = total
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_processes_solve_one_problem(backend):
     options = {"loss": "squared", "loss_scale": "mean", "weight_regularizer": "ridge"}
     whole = amcore.solve(
         amcore.Problem(NET, X, LABELS, **options), SCHEME, max_iter=5, backend=backend
     )
-    comm, runs = Communicator(2), {}
+    comm = Communicator(2)
 
-    def part(rank, rows):
+    def part(rank):
+        rows = [slice(0, 18), slice(18, 30)][rank]
         problem = amcore.Problem(NET, X[rows], LABELS[rows], **options)
         stop = [lambda step: rank == 0 and step.sweep == 5]
-        runs[rank] = amcore.solve(
-            problem, SCHEME, callbacks=stop, comm=comm, backend=backend, num_threads=1
+        member = comm.member(rank)
+        return amcore.solve(
+            problem, SCHEME, callbacks=stop, comm=member, backend=backend, num_threads=1
         )
 
-    threads = [
-        threading.Thread(target=part, args=(0, slice(0, 18))),
-        threading.Thread(target=part, args=(1, slice(18, 30))),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    runs = together(comm, part)
     assert (runs[0].stop_reason, runs[1].stop_reason) == ("<lambda>", "another process")
-    for run in runs.values():
+    for run in runs:
         np.testing.assert_allclose(run.trace.objective, whole.trace.objective, rtol=1e-9)
         np.testing.assert_allclose(
             run.trace.subgradient_distance, whole.trace.subgradient_distance, rtol=1e-9
         )
         np.testing.assert_allclose(run.trace.decrease, whole.trace.decrease, rtol=1e-9)
         np.testing.assert_allclose(run.state["W2"], whole.state["W2"], rtol=1e-8, atol=1e-11)
-    together = np.vstack([runs[rank].state["V2"] for rank in (0, 1)])
-    np.testing.assert_allclose(together, whole.state["V2"], rtol=1e-8, atol=1e-11)
+    joined = np.vstack([runs[rank].state["V2"] for rank in (0, 1)])
+    np.testing.assert_allclose(joined, whole.state["V2"], rtol=1e-8, atol=1e-11)
 
 
 KEEPING = [  # and no number of the sweep, as MDLAM's extrapolation goes by
