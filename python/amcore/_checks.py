@@ -28,8 +28,7 @@ def raw(name: str, value: Any) -> Array:
     ValueError
         If an entry is masked, or its rows differ in length.
     """
-    if _masked(value):
-        raise ValueError(f"{name}: expected an array without masked entries; fill or drop them")
+    unmasked(name, value)
     if hasattr(value, "toarray") and not hasattr(value, "__array__"):
         kind = type(value).__name__
         raise TypeError(f"{name}: expected a dense array, got {kind}; give {name}.toarray()")
@@ -42,6 +41,12 @@ def raw(name: str, value: Any) -> Array:
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise TypeError(f"{name}: {type(value).__name__} is no CPU array: {reason}") from None
+
+
+def unmasked(name: str, value: Any) -> None:
+    """Refuse masked entries, which NumPy would take for what lies behind the mask."""
+    if _masked(value):
+        raise ValueError(f"{name}: expected an array without masked entries; fill or drop them")
 
 
 def _masked(value: Any) -> bool:

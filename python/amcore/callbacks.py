@@ -51,7 +51,11 @@ class ProgressTable:
             raise TypeError(f"data: expected a mapping of names to (X, y), got {wrong}")
         if stream is not None and not hasattr(stream, "write"):
             raise TypeError(f"stream: expected a text stream, got {_checks.describe(stream)}")
-        self.data = dict(data or {})
+        self.data: dict[str, Any] = dict(data or {})
+        for name, pair in self.data.items():
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                wrong = _checks.describe(pair)
+                raise TypeError(f"data[{name!r}]: expected a pair (X, y), got {wrong}")
         self.stream = stream
         self._pending: Step | None = None
 

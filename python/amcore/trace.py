@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from amcore import _files
+from amcore import _checks, _files
 from amcore._files import atomic_write
 from amcore.report import FAMILIES, SCALARS, Record
 
@@ -326,7 +326,7 @@ class Trace:
         TypeError
             If an argument is not an array of real numbers.
         ValueError
-            If an argument has the wrong shape, is not finite or a distance is negative.
+            If an argument has the wrong shape, is not finite or masked, or a distance is negative.
         """
         f = _vector("objective", objective)
         if f.size == 0:
@@ -492,6 +492,7 @@ def _plain(values: Array) -> list[float | None]:
 
 def _vector(name: str, values: ArrayLike, size: int | None = None, expected: str = "") -> Array:
     """Return `values` as a float64 vector of `size` entries or raise an error that names it."""
+    _checks.unmasked(name, values)
     try:
         array = np.asarray(values)
     except ValueError as error:

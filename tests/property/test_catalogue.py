@@ -375,6 +375,24 @@ def test_wrong_parameters(make, message):
         make()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("public", OPERATORS, ids=lambda public: public.name)
+def test_of_nothing(public, backend, dtype):
+    """Without samples values and distances are 0, and proximal maps empty."""
+    found, x = side(public, backend), np.empty((0, 3), dtype)
+    results = {
+        "activation": lambda: [found.value(x), found.derivative(x), found.prox(x, x, 1.0)],
+        "loss": lambda: [found.gradient(x, x), found.prox(x, x, 1.0)],
+        "regularizer": lambda: [found.prox(x, 1.0)],
+    }[public.family]()
+    assert all(result.shape == x.shape and result.dtype == dtype for result in results)
+    if public.family == "loss":
+        assert found.value(x, x) == found.subgradient_distance(x, x, x) == 0
+    if public.family == "regularizer":
+        assert found.value(x) == found.subgradient_distance(x, x) == found.difference(x, x) == 0
+
+
 @pytest.mark.parametrize("wrong", [True, np.True_, "0.5", b"1", None, 1j])
 def test_parameters_that_are_no_numbers(wrong):
     for make in (regularizers.ridge, regularizers.box, activations.leaky_relu, losses.huber):

@@ -9,6 +9,8 @@ import pytest
 
 from amcore.trace import Record, Trace
 
+MASKED = np.ma.array([2.0, 1.0], mask=[True, False])
+
 
 def made_trace(sweeps=3):
     trace = Trace()
@@ -154,6 +156,9 @@ class TestFromArrays:
             (([1.0, 2.0], [1.0]), ValueError, "subgradient_distance has 1 entries, expected 2"),
             (([1.0, 2.0], [1.0, -1e-9]), ValueError, "subgradient_distance must not be negative"),
             (([1.0, 2.0], [1.0, math.inf]), ValueError, "subgradient_distance must be finite"),
+            ((MASKED,), ValueError, "objective: .* without masked entries"),
+            (([1.0, 2.0], MASKED), ValueError, "subgradient_distance: .* without masked entries"),
+            (([1.0, 2.0], None, MASKED[:1]), ValueError, "decrease: .* without masked entries"),
             (([1.0, 2.0], None, [1.0, 2.0]), ValueError, "decrease has 2 entries, expected 1"),
             (([1.0, 2.0], None, [math.nan]), ValueError, "decrease must be finite"),
         ],

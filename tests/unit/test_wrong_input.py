@@ -367,6 +367,12 @@ CASES = {
         r"callbacks\[0\]",
         "instance",
     ),
+    "data no pair": (
+        lambda: amcore.callbacks.ProgressTable(data={"test": X}),
+        TypeError,
+        r"data\['test'\]",
+        r"a pair \(X, y\), got an array of shape \(12, 4\)",
+    ),
     "patience zero": (lambda: amcore.callbacks.EarlyStop(0), ValueError, "patience", ">= 1"),
     "no time": (lambda: amcore.callbacks.TimeLimit(0), ValueError, "seconds", "> 0"),
     "predict too narrow": (
