@@ -45,10 +45,22 @@ py::dict columns(const History& history) {
   return named;
 }
 
+// The error that ended a run, or None.
+py::object python_error(const std::exception_ptr& error) {
+  if (!error) return py::none();
+  try {
+    std::rethrow_exception(error);
+  } catch (const NumericalError& caught) {
+    return numerical_error(caught);
+  } catch (const std::bad_alloc&) {
+    return py::reinterpret_borrow<py::object>(PyExc_MemoryError)();
+  }
+}
+
 // Of every run: its history by columns, and the error that ended it or None.
 py::list solve_many(const std::vector<Engine*>& engines, Integer<Index, "max_iter", 0> sweeps,
                     double tolerance, Integer<Index, "measure_every", 1> measure_every,
-                    Threads threads) {
+                    Threads threads, const py::function& stops) {
   nonnegative(tolerance, "tol");
   std::vector<Scheme*> schemes;
   for (Engine* const engine : engines) {
@@ -59,17 +71,21 @@ py::list solve_many(const std::vector<Engine*>& engines, Integer<Index, "max_ite
   }
   std::vector<History> histories(engines.size());
   std::atomic<bool> stop{false};
+  std::exception_ptr raised;  // by the handler of a signal
   auto asked = std::chrono::steady_clock::now();
   {
     const py::gil_scoped_release release;
     // Signals are Python's to handle, on the thread that called; looking for them costs the lock.
     const auto interrupted = [&](int thread) {
       const auto now = std::chrono::steady_clock::now();
-      if (thread == 0 && now - asked > std::chrono::milliseconds(50)) {
+      if (thread == 0 && !stop && now - asked > std::chrono::milliseconds(50)) {
         asked = now;
         const py::gil_scoped_acquire gil;
-        if (PyErr_CheckSignals() != 0) {
-          PyErr_Clear();
+        try {
+          if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+          stop = stops().cast<bool>();
+        } catch (...) {
+          raised = std::current_exception();
           stop = true;
         }
       }
@@ -77,18 +93,10 @@ py::list solve_many(const std::vector<Engine*>& engines, Integer<Index, "max_ite
     };
     solve_many(schemes, {sweeps, tolerance, measure_every}, threads, histories, interrupted);
   }
+  if (raised) std::rethrow_exception(raised);
   py::list runs;
-  for (const History& history : histories) {
-    py::object error = py::none();
-    if (history.error) {
-      try {
-        std::rethrow_exception(history.error);
-      } catch (const NumericalError& caught) {
-        error = numerical_error(caught);
-      }
-    }
-    runs.append(py::make_tuple(columns(history), history.marks, error));
-  }
+  for (const History& history : histories)
+    runs.append(py::make_tuple(columns(history), history.marks, python_error(history.error)));
   return runs;
 }
 
@@ -151,7 +159,7 @@ void bind_runs(py::module_& m) {
       .def_readonly("marks", &Report::marks);
 
   m.def("solve_many", &solve_many, py::arg("engines"), py::arg("max_iter"), py::arg("tol"),
-        py::arg("measure_every"), py::arg("num_threads"));
+        py::arg("measure_every"), py::arg("num_threads"), py::arg("stops"));
   m.def("forward", &forward, py::arg("X"), py::arg("weights"), py::arg("activations"),
         py::arg("skip"), py::arg("out"), py::arg("num_threads"));
 }

@@ -84,8 +84,13 @@ class Engine:
     def sweep(self, measure: bool) -> Report: ...
 
 def solve_many(
-    engines: Sequence[Engine], max_iter: int, tol: float, measure_every: int, num_threads: int
-) -> list[tuple[dict[str, Array], list[tuple[int, str]], NumericalError | None]]: ...
+    engines: Sequence[Engine],
+    max_iter: int,
+    tol: float,
+    measure_every: int,
+    num_threads: int,
+    stops: Callable[[], bool],
+) -> list[tuple[dict[str, Array], list[tuple[int, str]], NumericalError | MemoryError | None]]: ...
 def forward(
     X: Array,
     weights: Sequence[tuple[Array, Array | None]],

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -100,7 +100,7 @@ class Run:
             while True:
                 self._decide(step, first + self.max_iter, self._notify(event, step), interrupt)
                 if self.stop_reason and math.isnan(step.record.subgradient_distance):
-                    step = self._measure_last(engine, step)
+                    step = self._measure_last(engine, step.record)
                 if self.error is not None:
                     raise self.error
                 if event == "step":
@@ -121,6 +121,29 @@ class Run:
             raise
         finally:
             self._end()
+
+    def take(
+        self,
+        engine: Engine,
+        columns: Mapping[str, Array],
+        marks: list[tuple[int, str]],
+        error: BaseException | None,
+    ) -> None:
+        """Take over what the core has recorded of the whole run, and why it ended."""
+        if columns:
+            f, decrease = columns["objective"], columns["decrease"]
+            unknown = np.isnan(decrease[1:])
+            decrease[1:][unknown] = (f[:-1] - f[1:])[unknown]
+            self.trace.set_columns(columns)
+            self.trace.marks = marks
+        if error is not None:
+            self.fail(error)
+        elif self.trace.subgradient_distance[-1] <= self.tol:
+            self.stop_reason = "tol"
+        else:
+            self.stop_reason = "max_iter" if len(self.trace) == self.max_iter else "interrupted"
+            if math.isnan(self.trace.subgradient_distance[-1]):
+                self._measure_last(engine, self.trace.records[-1])
 
     def solution(self) -> Solution:
         """Return the run so far."""
@@ -273,12 +296,12 @@ class Run:
         self.trace.append(record)
         return self._step(record)
 
-    def _measure_last(self, engine: Engine, step: Step) -> Step:
+    def _measure_last(self, engine: Engine, record: Record) -> Step:
         """Measure the distance after a sweep that was not known to be the last one."""
         with self._whole():
             report = engine.measure()
             record = dataclasses.replace(
-                step.record,
+                record,
                 subgradient_distance=report.subgradient_distance,
                 distance=report.distance,
             )

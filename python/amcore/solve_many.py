@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, cast
 
-import numpy as np
-
 from amcore import _checks, _core
+from amcore._interrupt import StopRequest
 from amcore.problem import Problem
 from amcore.run import Run
 from amcore.schemes import Scheme
@@ -32,7 +31,7 @@ def solve_many(
     """Solve many problems, or one from many starts or by many schemes, one per thread at a time.
 
     The compiled core runs all sweeps. Every run gives the same bits as `solve`. Ctrl-C ends all
-    runs after their current sweep.
+    runs after their current sweep; what another signal's handler raises ends them and is raised.
 
     Parameters
     ----------
@@ -108,26 +107,18 @@ def solve_many(
             raise TypeError(
                 f"init[{k}]: expected a rule or weights, got a State, which is for solve"
             )
-    done = _core.solve_many(
-        [cast(_core.Engine, run.engine()) for run in runs],
-        max_iter=max_iter,
-        tol=tol,
-        measure_every=measure_every,
-        num_threads=num_threads,
-    )
-    for run, (columns, marks, error) in zip(runs, done, strict=True):
-        if columns:
-            f, decrease = columns["objective"], columns["decrease"]
-            unknown = np.isnan(decrease[1:])
-            decrease[1:][unknown] = (f[:-1] - f[1:])[unknown]
-            run.trace.set_columns(columns)
-            run.trace.marks = marks
-        if error is not None:
-            run.fail(error)
-        elif run.trace.subgradient_distance[-1] <= run.tol:
-            run.stop_reason = "tol"
-        else:
-            run.stop_reason = "max_iter" if len(run.trace) == run.max_iter else "interrupted"
+    engines = [run.engine() for run in runs]
+    with StopRequest() as request:
+        done = _core.solve_many(
+            cast(list[_core.Engine], engines),
+            max_iter=max_iter,
+            tol=tol,
+            measure_every=measure_every,
+            num_threads=num_threads,
+            stops=lambda: bool(request.pending),
+        )
+        for run, engine, result in zip(runs, engines, done, strict=True):
+            run.take(engine, *result)
     return [run.solution() for run in runs]
 
 

@@ -113,3 +113,28 @@ def test_interrupt_ends_all_runs():
         k = min(len(run.trace), 3)
         shorter = amcore.solve(PROBLEM, SCHEME, seed=seed, max_iter=k)
         assert shorter.trace.objective[k] == run.trace.objective[k]
+
+
+def test_what_a_handler_raises_ends_all_runs():
+    class TimedOut(Exception):
+        pass
+
+    def ring(*_):
+        raise TimedOut
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimedOut):
+            amcore.solve_many(PROBLEM, SCHEME, seed=range(4), max_iter=10**8)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupt_leaves_the_last_sweep_measured():
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    options = {"max_iter": 200_000, "measure_every": 199_999}
+    runs = amcore.solve_many(PROBLEM, SCHEME, seed=range(3), **options)
+    for run in runs:
+        g = run.trace.subgradient_distance
+        assert run.stop_reason == "interrupted" and np.isfinite(g[[0, -1]]).all()
