@@ -76,7 +76,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             with open(path, "wb") as file:
                 file.write(content.getbuffer())
             return
-        target = Path(os.path.realpath(path))
+        target = _target(path)
         # not tempfile: its files are private to the user, this one becomes an ordinary file
         stem = f".amcore-{zlib.crc32(os.fsencode(target.name)):08x}"
         _remove_leftovers(target.parent, stem)
@@ -112,12 +112,17 @@ class _GivenUpError(Exception):
     """Ends a write that was only begun to see whether it can be."""
 
 
+def _target(path: Path) -> Path:
+    """Return what a symbolic link points to, what is no link itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def _replaceable(path: Path) -> os.stat_result | None:
     """Return the status of the file to be replaced, None if there is none yet."""
     try:
         old = os.stat(path)
     except FileNotFoundError:
-        folder = Path(os.path.realpath(path)).parent
+        folder = _target(path).parent
         if not folder.is_dir():
             reason = f"there is no directory {folder}"
             raise FileNotFoundError(errno.ENOENT, reason, str(path)) from None
@@ -202,11 +207,14 @@ def saved_arrays(path: str | PathLike[str], content: str) -> Iterator[Archive]:
         If it is truncated, damaged or something else.
     """
     with reading(path, f"{content} saved by amcore") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a regular file")
         has_digest = _check_digest(file)
         if not zipfile.is_zipfile(file):
             raise ValueError("not a complete .npz file")
         with zipfile.ZipFile(file) as archive:
-            arrays = Archive(archive, os.fstat(file.fileno()).st_size)
+            arrays = Archive(archive, status.st_size)
             yield arrays
             # last, as what is missing or of another version says more
             if not has_digest and int(arrays["version"]) > 1:
@@ -324,7 +332,7 @@ def _check_digest(file: IO[bytes]) -> bool:
     """Return whether the file ends in a digest; a wrong one is refused."""
     end = max(0, file.seek(0, os.SEEK_END) - _DIGEST_SIZE)
     file.seek(end)
-    digest = file.read()
+    digest = file.read(_DIGEST_SIZE)
     if not digest.startswith(_DIGEST):
         return False
     if digest != _digest(file, end):

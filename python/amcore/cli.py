@@ -6,13 +6,17 @@ import argparse
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import amcore
+from amcore._files import check_writable
 from amcore.analysis import certify
+from amcore.analysis.plot import check_figure
 from amcore.compare import COLUMNS, SETTINGS, compare, draw
 from amcore.trace import Trace
 
@@ -25,8 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _STATUS = {"holds": 0, "fails": 1, "undecided": 2}
-_USER_ERROR = 2
-_INTERRUPTED = 130
+_ERROR = 3
+# As a shell reports the end by these signals, SIGINT and SIGPIPE.
+_INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
+_STATUSES = (
+    "Exit status: 0 for success, 3 after an error (one line on the standard error says which),"
+    " 130 after Ctrl-C, 141 if the reader of the output has left."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,32 +50,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 for success; of ``certify`` 0, 1, 2 if what is asked for holds, fails
-        or is undecided; 2 after an error, with one line on the standard error; 130 after Ctrl-C.
+        or is undecided; 3 after an error, with one line on the standard error; 130 after Ctrl-C;
+        141 if the reader of a pipe has left.
     """
+    if sys.stdout is None:
+        return _complain("standard output is closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        parsed = _parser().parse_args(arguments)
-        status: int = parsed.run(parsed)
+        status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # the reader has left: keep Python from flushing into the closed pipe once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        status = _BROKEN_PIPE
     except KeyboardInterrupt:
-        return _complain("interrupted", _INTERRUPTED)
+        status = _complain("interrupted", _INTERRUPTED)
     except OSError as error:
         path = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{path}{error.strerror or error}")
-    except (ValueError, ImportError, amcore.NumericalError) as error:
-        return _complain(str(error))
+        status = _complain(f"{path}{error.strerror or error}")
+    except (ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
+        status = _complain(str(error) or type(error).__name__)
+    except Exception:  # of amcore's own making; Python would end with 1, which is a verdict
+        traceback.print_exc()
+        status = _ERROR
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # keep Python from trying once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
 
-def _complain(message: str, status: int = _USER_ERROR) -> int:
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command asked for and return its exit status."""
+    try:
+        parsed = _parser().parse_args(arguments)
+    except SystemExit as end:  # after help, or a line that says what is wrong
+        return int(end.code or 0)
+    status: int = parsed.run(parsed)
+    return status
+
+
+def _complain(message: str, status: int = _ERROR) -> int:
     """Print one line on the standard error and return the exit status."""
-    print(f"amcore: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError, AttributeError):  # it may be full or closed, too
+        sys.stderr.write(f"amcore: {' '.join(message.split())}\n")
     return status
 
 
@@ -74,11 +102,15 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_USER_ERROR, f"{self.prog}: {message}\n")
+        self.exit(_ERROR, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="amcore", description="Alternating minimisation, with a certificate.")
+    parser = _Parser(
+        prog="amcore",
+        description="Alternating minimisation, with a certificate.",
+        epilog=_STATUSES,
+    )
     parser.add_argument("--version", action="version", version=f"amcore {amcore.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -87,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         help="train a network on handwritten digits and certify the run",
         description="Train a network on scikit-learn's handwritten digits, or on images in a"
         " folder, certify the run, and write a plot and the trace.",
+        epilog=_STATUSES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     demo.add_argument("--scheme", choices=SETTINGS, default="three-split", help="the scheme")
@@ -99,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run all schemes on one data set",
         description="Run all schemes on scikit-learn's handwritten digits, or on images in a"
         " folder, print a table and write a plot and the traces.",
+        epilog=_STATUSES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     comparison.add_argument(
@@ -108,17 +142,24 @@ def _parser() -> argparse.ArgumentParser:
     comparison.set_defaults(run=_compare)
 
     info = commands.add_parser(
-        "info", help="show versions and CPU level", description="Show versions and CPU level."
+        "info",
+        help="show versions and CPU level",
+        description="Show versions and CPU level.",
+        epilog=_STATUSES,
     )
     info.set_defaults(run=_info)
 
     check = commands.add_parser(
         "certify",
         help="certify a saved trace",
-        description="Print the certificate of a trace that Trace.save wrote. Exit status 0 if the"
-        " property asked for holds, 1 if it fails, 2 if the trace does not decide it.",
+        description="Print the certificate of a trace that Trace.save wrote, or of the one in a"
+        " checkpoint.",
+        epilog=_STATUSES.replace(
+            "0 for success",
+            "0 if the property asked for holds, 1 if it fails, 2 if the trace does not decide it",
+        ),
     )
-    check.add_argument("trace", type=Path, help="the trace, an .npz file")
+    check.add_argument("trace", type=Path, help="the trace or checkpoint, an .npz file")
     check.add_argument(
         "--j", type=_at_least(1), nargs="+", default=[1, 2], help="numbers of sweeps to measure"
     )
@@ -156,9 +197,9 @@ def _at_least(least: int) -> Any:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"expected an integer, got {text!r:.40}") from None
         if number < least:
-            raise argparse.ArgumentTypeError(f"expected at least {least}, got {number}")
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {text:.40}")
         return number
 
     return integer
@@ -170,6 +211,10 @@ def _info(parsed: argparse.Namespace) -> int:
 
 
 def _certify(parsed: argparse.Namespace) -> int:
+    if parsed.plot is not None:
+        check_figure(parsed.plot)
+    if parsed.json is not None:
+        check_writable(parsed.json)
     certificate = certify(Trace.load(parsed.trace), js=parsed.j, f_star=parsed.f_star)
     print(certificate)
     if parsed.plot is not None:
@@ -190,9 +235,17 @@ def _data(parsed: argparse.Namespace) -> Split:
     return load_digits_split(seed=parsed.seed)
 
 
+def _make_folder(folder: Path, names: Sequence[str]) -> None:
+    """Make the folder and refuse it if these files cannot be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        check_writable(folder / name)
+
+
 def _compare(parsed: argparse.Namespace) -> int:
     data = _data(parsed)
-    parsed.output.mkdir(parents=True, exist_ok=True)
+    plot = parsed.output / "compare.png"
+    _make_folder(parsed.output, [plot.name, *(f"{name}.npz" for name in parsed.schemes)])
     print("  ".join(f"{title:>11}" for title in COLUMNS), flush=True)
     outcomes = []
     for outcome in compare(
@@ -206,7 +259,6 @@ def _compare(parsed: argparse.Namespace) -> int:
         outcomes.append(outcome)
         print("  ".join(f"{cell:>11}" for cell in outcome.row()), flush=True)
         outcome.solution.trace.save(parsed.output / f"{outcome.name}.npz")
-    plot = parsed.output / "compare.png"
     draw(outcomes, plot)
     print(f"\nwrote {plot} and the traces; each scheme has an objective of its own")
     interrupted = outcomes[-1].solution.stop_reason == "interrupted"
@@ -220,7 +272,8 @@ def _demo(parsed: argparse.Namespace) -> int:
         setting = setting.with_alpha(parsed.alpha)
     problem, scheme = setting.problem(data, parsed.layers), setting.scheme
     network = problem.network
-    parsed.output.mkdir(parents=True, exist_ok=True)
+    plot, trace = parsed.output / "certificate.png", parsed.output / "trace.npz"
+    _make_folder(parsed.output, [plot.name, trace.name])
 
     print(f"{network}: {len(data.y_train)} samples to train, {len(data.y_test)} held out")
     run = amcore.solve(
@@ -233,9 +286,8 @@ def _demo(parsed: argparse.Namespace) -> int:
     )
     certificate = certify(run.trace)
     print(f"\n{certificate}\n")
-    plot, trace = parsed.output / "certificate.png", parsed.output / "trace.npz"
-    certificate.plot(plot)
     run.trace.save(trace)
+    certificate.plot(plot)
     accuracy = run.score(data.X_test, data.y_test)
     interrupted = run.stop_reason == "interrupted"
     print(

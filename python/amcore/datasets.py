@@ -37,7 +37,7 @@ def load_digits_split(
     test_fraction : float
         Share of the samples to hold out, between 0 and 1; every digit keeps its share.
     seed : int
-        Seed of the choice.
+        Seed of the choice, below 2³².
     dtype : float type
         Floating-point type of the samples.
 
@@ -50,11 +50,12 @@ def load_digits_split(
     ------
     ModuleNotFoundError
         If scikit-learn is not installed.
-    ValueError
-        If `test_fraction` is not between 0 and 1.
+    TypeError, ValueError
+        If `test_fraction` is not between 0 and 1, or `seed` is no such integer.
     """
     if not 0.0 < test_fraction < 1.0:
         raise ValueError(f"test_fraction must be between 0 and 1, got {test_fraction}")
+    seed = _checks.integer("seed", seed, 0, 2**32 - 1)
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

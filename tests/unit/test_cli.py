@@ -74,11 +74,17 @@ class TestCertify:
         verdict = ("holds", "fails", "undecided")[status]
         assert f"{asked} {verdict}" in out
 
+    def test_the_trace_of_a_checkpoint(self, capsys, traces):
+        state = amcore.State({"W1": np.ones((2, 2))})
+        path = traces / "run.npz"
+        amcore.checkpoint.save(path, state, Trace.load(traces / "holds.npz"))
+        assert run(capsys, "certify", path) == run(capsys, "certify", traces / "holds.npz")
+
     def test_a_known_limit(self, capsys, traces):
         code, out, _ = run(capsys, "certify", traces / "holds.npz", "--f-star", "0")
         assert code == 0 and "(given)" in out
         code, _, err = run(capsys, "certify", traces / "holds.npz", "--f-star", "7")
-        assert code == 2 and "f_star is 7, above the last objective" in err
+        assert code == 3 and "f_star is 7, above the last objective" in err
 
     def test_files_are_written(self, capsys, traces):
         pytest.importorskip("matplotlib")
@@ -95,6 +101,7 @@ class TestCertify:
             (["damaged.npz"], "damaged.npz is not a trace saved by amcore"),
             (["empty.npz"], "trace is empty"),
             (["holds.npz", "--plot", "a.txt"], "path must end in .png, .pdf, .svg"),
+            (["holds.npz", "--plot", "no/a.png"], "no/a.png: there is no directory no"),
             (["holds.npz", "--json", "no/a.json"], "there is no directory no"),
             (["holds.npz", "--j", "0"], "argument --j: expected at least 1, got 0"),
             (["holds.npz", "--j", "x"], "argument --j: expected an integer, got 'x'"),
@@ -105,8 +112,8 @@ class TestCertify:
         monkeypatch.chdir(traces)
         (traces / "damaged.npz").write_bytes((traces / "holds.npz").read_bytes()[:500])
         Trace().save(traces / "empty.npz")
-        code, _, err = run(capsys, "certify", *arguments)
-        assert code == 2 and message in err and err.count("\n") == 1
+        code, out, err = run(capsys, "certify", *arguments)
+        assert code == 3 and message in err and err.count("\n") == 1 and out == ""
         assert err.startswith("amcore")
 
 
@@ -175,19 +182,30 @@ class TestDemo:
             pytest.param(["--alpha", "-1"], "alpha", marks=needs_demo),
             pytest.param(["--alpha", "nan"], "alpha", marks=needs_demo),
             pytest.param(["--output", "file"], "file: File exists", marks=needs_demo),
+            pytest.param(["--output", "file/a"], "file/a: Not a directory", marks=needs_demo),
+            pytest.param(["--seed", str(2**32)], "seed: expected an integer", marks=needs_demo),
         ],
     )
     def test_errors_are_one_line(self, capsys, tmp_path, monkeypatch, arguments, message):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "file").touch()
         code, _, err = run(capsys, "demo", "--sweeps", "1", "--layers", "2", *arguments)
-        assert code == 2 and message in err and err.count("\n") == 1
+        assert code == 3 and message in err and err.count("\n") == 1
         assert os.listdir(tmp_path) == ["file"]
+
+    @needs_demo
+    @pytest.mark.parametrize("command", ["demo", "compare"])
+    def test_a_folder_is_refused_before_the_run(self, capsys, tmp_path, command):
+        taken = {"demo": "trace.npz", "compare": "mdlam.npz"}[command]
+        (tmp_path / taken).mkdir()
+        code, out, err = run(capsys, command, "--output", tmp_path)
+        assert (code, out) == (3, "") and err == f"amcore: {tmp_path / taken}: Is a directory\n"
+        assert os.listdir(tmp_path) == [taken]
 
     def test_without_the_extra_it_is_named(self, capsys, tmp_path, monkeypatch):
         monkeypatch.setattr(cli, "find_spec", lambda name: None)
         code, _, err = run(capsys, "demo", "--output", tmp_path / "a")
-        assert code == 2 and "amcore[demo]" in err and err.count("\n") == 1
+        assert code == 3 and "amcore[demo]" in err and err.count("\n") == 1
         assert not (tmp_path / "a").exists()
 
     @needs_demo
@@ -246,7 +264,7 @@ class TestCompare:
     @needs_demo
     def test_data_of_a_folder(self, capsys, tmp_path):
         code, _, err = run(capsys, "compare", "--data", tmp_path / "none", "--output", tmp_path)
-        assert code == 2 and err.count("\n") == 1 and "none" in err
+        assert code == 3 and err.count("\n") == 1 and "none" in err
 
 
 def test_info_shows_the_configuration(capsys):
@@ -260,12 +278,13 @@ def test_version_and_help(capsys):
     for command in ([], ["demo"], ["compare"], ["info"], ["certify"]):
         code, out, _ = run(capsys, *command, "--help")
         assert code == 0 and out.startswith("usage: amcore")
+        assert "3 after an error" in " ".join(out.split())
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"]])
 def test_a_command_is_required(capsys, arguments):
     code, _, err = run(capsys, *arguments)
-    assert code == 2 and err.count("\n") == 1
+    assert code == 3 and err.count("\n") == 1
 
 
 def test_an_interrupt_is_one_line(capsys, monkeypatch):
@@ -276,6 +295,45 @@ def test_an_interrupt_is_one_line(capsys, monkeypatch):
     assert run(capsys, "info") == (130, "", "amcore: interrupted\n")
 
 
+def test_a_fault_of_amcore_is_no_verdict(capsys, traces, monkeypatch):
+    monkeypatch.setattr(cli, "certify", lambda *given, **named: 1 // {}["absent"])
+    code, _, err = run(capsys, "certify", traces / "holds.npz")
+    assert code == 3 and "Traceback" in err
+
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="redirections of POSIX")
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        ("> /dev/null", 0, ""),
+        (">&-", 3, "amcore: standard output is closed\n"),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 3, ""),
+        ("--json no/a.json 2>&-", 3, ""),
+        pytest.param(
+            "> /dev/full",
+            3,
+            "amcore: No space left on device\n",
+            marks=pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full"),
+        ),
+    ],
+)
+def test_output_that_goes_nowhere(traces, redirection, status, message):
+    command = f'"{sys.executable}" -m amcore certify "{traces / "holds.npz"}" {redirection}'
+    result = subprocess.run(
+        command,
+        shell=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (status, message)
+
+
 def test_a_narrow_output_encoding_is_no_error(traces):
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "amcore", "certify", str(traces / "holds.npz")]
@@ -283,11 +341,11 @@ def test_a_narrow_output_encoding_is_no_error(traces):
     assert result.returncode == 0 and result.stderr == b"" and b"A1 holds" in result.stdout
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@POSIX
 def test_a_closed_pipe_is_no_traceback():
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "amcore", "info"]
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     os.close(writer)
-    assert result.returncode == 1 and result.stderr == b""
+    assert result.returncode == 141 and result.stderr == b""

@@ -50,6 +50,11 @@ class TestDigits:
         with pytest.raises(ValueError, match="test_fraction must be between 0 and 1"):
             load_digits_split(fraction)
 
+    @pytest.mark.parametrize("seed", [-1, 2**32])
+    def test_the_seed_is_checked(self, seed):
+        with pytest.raises(ValueError, match="seed: expected an integer"):
+            load_digits_split(seed=seed)
+
     def test_without_scikit_learn_the_extra_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
         with pytest.raises(ModuleNotFoundError, match=r"amcore\[demo\]"):

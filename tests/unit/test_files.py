@@ -225,6 +225,10 @@ class TestHostileArchives:
             archive.writestr("a.npy", header + bytes(64))
         self.refused(path, "")
 
+    def test_what_has_no_end(self):
+        with pytest.raises(ValueError, match="not a regular file"):
+            self.load("/dev/zero")
+
     def test_compressed_members(self, tmp_path):
         path = tmp_path / "a.npz"
         np.savez_compressed(path, version=1, zeros=np.zeros(10_000_000))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from amcore._files import atomic_write
+from amcore._files import atomic_write, check_writable
 from amcore.analysis.decrease import SufficientDecrease
 from amcore.analysis.kl import KLFit
 from amcore.analysis.rates import RateBound
@@ -62,18 +62,30 @@ def plot_certificate(
         _cloud(axes[3], trace, kl)
 
 
-@contextmanager
-def saved_figure(path: str | PathLike[str], columns: int) -> Iterator[Any]:
-    """Give axes side by side over sweeps to draw into, and write them to `path` at the end."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SUFFIXES:
+def check_figure(path: str | PathLike[str]) -> None:
+    """Refuse a path that no figure can be written to, before there is one.
+
+    Raises
+    ------
+    ModuleNotFoundError, ValueError, OSError
+        As for `plot_certificate`.
+    """
+    if Path(path).suffix.lower() not in _SUFFIXES:
         raise ValueError(f"path must end in {', '.join(_SUFFIXES)}, got {Path(path).name!r}")
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "plots need matplotlib: pip install 'amcore[plot]'", name=error.name
         ) from error
+    check_writable(path)
+
+
+@contextmanager
+def saved_figure(path: str | PathLike[str], columns: int) -> Iterator[Any]:
+    """Give axes side by side over sweeps to draw into, and write them to `path` at the end."""
+    check_figure(path)
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.5 * columns, 3.4), layout="constrained")
     axes = figure.subplots(1, columns)
@@ -85,7 +97,7 @@ def saved_figure(path: str | PathLike[str], columns: int) -> Iterator[Any]:
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     with atomic_write(path) as file:
-        figure.savefig(file, format=suffix[1:], dpi=200)
+        figure.savefig(file, format=Path(path).suffix[1:].lower(), dpi=200)
 
 
 def line_style(index: int, points: int) -> dict[str, Any]:
