@@ -50,6 +50,16 @@ def test_resume_gives_the_same_bits(tmp_path, backend):
     assert all(np.array_equal(resumed.state[k], whole.state[k]) for k in whole.state)
 
 
+def test_a_resumed_run_keeps_its_history(tmp_path):
+    path = tmp_path / "run.npz"
+    amcore.solve(PROBLEM, SCHEME, max_iter=3, callbacks=[amcore.callbacks.Checkpoint(path)])
+    state, trace = checkpoint.load(path)
+    save = [amcore.callbacks.Checkpoint(path, every=5)]
+    amcore.solve(PROBLEM, SCHEME, max_iter=4, init=state, trace=trace, callbacks=save)
+    whole = amcore.solve(PROBLEM, SCHEME, max_iter=7)
+    np.testing.assert_array_equal(checkpoint.load(path)[1].objective, whole.trace.objective)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_truncated_file(saved, share):
     path, _ = saved
