@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -48,13 +49,8 @@ class _Column:
         self._data[self._size] = value
         self._size += 1
 
-    @property
-    def last(self) -> float:
-        return float(self._data[self._size - 1])
-
-    @last.setter
-    def last(self, value: float) -> None:
-        self._data[self._size - 1] = value
+    def pop(self) -> None:
+        self._size -= 1
 
     @property
     def view(self) -> Array:
@@ -135,10 +131,15 @@ class Trace:
         count = self._count
         if record.sweep != count:
             raise ValueError(f"record.sweep is {record.sweep}, the next record is number {count}")
-        for columns in (self._scalars, *self._families.values()):
-            for column in columns.values():
-                column.append(math.nan)
-        self._write(record)
+        for name, column in self._scalars.items():
+            column.append(getattr(record, name))
+        for family, columns in self._families.items():
+            entries: Mapping[str, float] = getattr(record, family)
+            for name in entries:
+                if name not in columns:
+                    columns[name] = _Column(np.full(count, math.nan))
+            for name, column in columns.items():
+                column.append(entries.get(name, math.nan))
         for text in record.marks:
             self.mark(text)
 
@@ -152,18 +153,10 @@ class Trace:
         """
         if record.sweep != len(self):
             raise ValueError(f"record.sweep is {record.sweep}, the latest record is {len(self)}")
-        self._write(record)
-
-    def _write(self, record: Record) -> None:
-        """Write the numbers of a record into the last row."""
-        for name, column in self._scalars.items():
-            column.last = getattr(record, name)
-        for family, columns in self._families.items():
-            entries: Mapping[str, float] = getattr(record, family)
-            for name, value in entries.items():
-                if name not in columns:
-                    columns[name] = _Column(np.full(self._count, math.nan))
-                columns[name].last = value
+        for columns in (self._scalars, *self._families.values()):
+            for column in columns.values():
+                column.pop()
+        self.append(dataclasses.replace(record, marks=()))  # they are there
 
     def set_columns(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Set all records at once.

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -296,3 +297,17 @@ class TestFiles:
         assert [row["sweep"] for row in rows] == ["0", "1", "2", "3"]
         assert rows[2]["subgradient_distance"] == "" and float(rows[3]["distance/W1"]) == 1 / 3
         assert rows[0]["decrease"] == "" and rows[3]["mark"] == "a, b; c"
+
+
+def test_amending_replaces_the_latest_record():
+    trace = made_trace(2)
+    trace.mark("here")
+    last = trace.records[-1]
+    trace.amend(dataclasses.replace(last, subgradient_distance=0.5, distance={"b1": 0.25}))
+    assert len(trace) == 2 and trace.marks == [(2, "here")]
+    assert trace.objective[-1] == last.objective and trace.subgradient_distance[-1] == 0.5
+    np.testing.assert_array_equal(trace.distance["b1"], [math.nan, math.nan, 0.25])
+    assert math.isnan(trace.distance["W1"][-1])
+    assert repr(trace.records[:2]) == repr(made_trace(1).records)  # NaN among them
+    with pytest.raises(ValueError, match=r"record\.sweep is 1, the latest record is 2"):
+        trace.amend(trace.records[1])
