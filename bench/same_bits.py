@@ -134,7 +134,9 @@ CASES = {
     ),
 }
 # What a newer build calls a scheme's keyword, taken where the scheme has it.
-KEYWORDS: dict[tuple[str, str], str] = {}
+KEYWORDS = {("ThreeSplitBCD", "inner_iters"): "inner_steps"}
+# And arrays of the state, compared by value.
+RENAMED = {"momentum": ["s", "epsilon"]}
 
 CHECKED = {  # widths and samples, on which bits are compared
     "several chunks of samples": ([50, 67, 67, 30, 10], 900),
@@ -240,11 +242,11 @@ def fingerprint(array: Array) -> dict[str, Any]:
 
 
 def numbers(record: Any) -> list[tuple[str, str]]:
-    """The numbers of a record that are no times, exactly."""
+    """The numbers of a record that are no times, exactly; marks are those of the trace."""
     found = []
     for entry in dataclasses.fields(record):
         value = getattr(record, entry.name)
-        if entry.name in ("time", "seconds"):
+        if entry.name in ("time", "seconds", "marks"):
             continue
         if isinstance(value, Mapping):
             found += [(f"{entry.name} {key}", float(x).hex()) for key, x in value.items()]
@@ -496,7 +498,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=1.01, help="of ratios, default 1.01")
     parser.add_argument("--renamed", nargs="+", type=renaming, default=[], metavar="OLD=NEW,…")
     given = parser.parse_args()
-    given.renamed = dict(given.renamed)
+    given.renamed = RENAMED | dict(given.renamed)
     given.bits_threads = given.bits_threads or (QUICK_THREADS if given.quick else [1, 2])
     given.nets = given.nets or list(QUICK_NETS if given.quick else NETS)
     return given
