@@ -134,6 +134,7 @@ def test_no_block_rises(of_V, sigma, inner_iters):
         X=problem.X,
         Y=problem.Y,
         layers=[{s: state[f"{s}{i}"] for s in ("W", "b", "V")} for i in (1, 2, 3)],
+        numbers={},
         activations=[each.reference for each in problem.network.activations],
         skip=[False] * 3,
         loss=problem.loss.reference,
