@@ -75,8 +75,9 @@ Side side_of(const std::string& side) {
 
 // The rows and columns of a loss's arrays: (n, K) here, K × n in the core.
 std::pair<Index, Index> outputs_and_samples(const py::array& v) {
-  if (v.ndim() != 2)
-    throw py::value_error("v: expected two dimensions, got shape " + to_string(shape_of(v)));
+  if (v.ndim() != 2 || v.shape(1) == 0)
+    throw py::value_error("v: expected shape (n, K) with K > 0, got shape " +
+                          to_string(shape_of(v)));
   return {v.shape(1), v.shape(0)};
 }
 
@@ -197,9 +198,8 @@ void bind_operators(py::module_& m) {
             return dispatch(v, "v", [&](auto zero) {
               using T = decltype(zero);
               const auto [k, n] = outputs_and_samples(v);
-              return std::sqrt(self.get<T>().squared_distance(k, n, data<T>(v, {n, k}, "v"),
-                                                              data<T>(y, {n, k}, "y"),
-                                                              data<T>(g, {n, k}, "g"), 1, scale));
+              return self.get<T>().distance(k, n, data<T>(v, {n, k}, "v"), data<T>(y, {n, k}, "y"),
+                                            data<T>(g, {n, k}, "g"), 1, scale);
             });
           },
           py::arg("v"), py::arg("y"), py::arg("g"), py::arg("scale"));
@@ -245,8 +245,8 @@ void bind_operators(py::module_& m) {
             return dispatch(x, "x", [&](auto zero) {
               using T = decltype(zero);
               const auto [rows, columns] = rows_and_columns(x);
-              return std::sqrt(self.get<T>().squared_distance(
-                  rows, columns, data<T>(x, shape_of(x), "x"), data<T>(g, shape_of(x), "g")));
+              return self.get<T>().distance(rows, columns, data<T>(x, shape_of(x), "x"),
+                                            data<T>(g, shape_of(x), "g"));
             });
           },
           py::arg("x"), py::arg("g"));

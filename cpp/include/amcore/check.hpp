@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include "amcore/types.hpp"
@@ -53,6 +54,28 @@ inline double square(double x) { return x * x; }
 
 template <class T> double sum_of_squares(Index n, const T* x) {
   return sum(n, [x](Index i) { return square(x[i]); });
+}
+
+// Is a sum of squares or other products one whose terms neither overflowed, nor underflowed so that
+// digits of it are lost? Not 0, of which that cannot be told.
+inline bool in_range(double total) {
+  using Limits = std::numeric_limits<double>;
+  return std::abs(total) >= Limits::min() / Limits::epsilon() && std::abs(total) <= Limits::max();
+}
+
+// √sum(squared), a sum of squared(x): of x as it is, or times a power of two where that is needed.
+template <class Sum> double root(Sum&& sum) {
+  const double plain = sum([](double x) { return square(x); });
+  if (in_range(plain)) return std::sqrt(plain);
+  const double scale = plain < 1 ? 0x1p600 : 0x1p-600;
+  return std::sqrt(sum([scale](double x) { return square(scale * x); })) / scale;
+}
+
+// sum(product), a sum of product(w, x, y) = w x y, where x y may be out of range and w x y not.
+template <class Sum> double sum_in_range(Sum&& sum) {
+  const double plain = sum([](double w, double x, double y) { return w * (x * y); });
+  if (in_range(plain)) return plain;
+  return sum([](double w, double x, double y) { return w * x * y; });
 }
 
 // Σ (x − y)², of differences as they are stored.

@@ -22,7 +22,9 @@ __all__ = [
     "Regularizer",
     "ScalarTerms",
     "load",
+    "norm",
     "stems",
+    "weighted_square",
     "wide",
 ]
 
@@ -47,6 +49,30 @@ def load(family: str, stem: str) -> type[Operator]:
 def wide(x: Array) -> Array:
     """Return x in float64, or as it is if that is wider."""
     return x.astype(np.result_type(x, np.float64), copy=False)
+
+
+def norm(x: Array, axis: int | None = None) -> Any:
+    """‖x‖, along an axis that is kept; of x times a power of two where squares are out of range."""
+    x, limits = wide(x), np.finfo(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        plain = np.linalg.norm(x, axis=axis, keepdims=axis is not None)
+        in_range = (plain >= math.sqrt(limits.tiny / limits.eps)) & (plain <= limits.max)
+        if np.all(in_range):
+            return plain
+        scale = np.where(plain < 1, 2.0**600, 2.0**-600)
+        scaled = np.linalg.norm(scale * x, axis=axis, keepdims=axis is not None) / scale
+    return np.where(in_range, plain, scaled)
+
+
+def weighted_square(weight: float, x: Array) -> float:
+    """Weight times ‖x‖², which may be out of range where the product is not."""
+    limits = np.finfo(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        plain = weight * float(np.sum(np.square(x, dtype=np.float64)))
+    if limits.tiny / limits.eps <= plain <= limits.max:
+        return plain
+    size = float(norm(x))
+    return weight * size * size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +280,7 @@ class Loss(Operator):
 
     def subgradient_distance(self, v: Array, y: Array, g: Array, scale: float = 1.0) -> float:
         """dist(0, g + scale ∂ℓ(v, y)), over all samples."""
-        return float(np.linalg.norm(g + scale * self.gradient(v, y)))
+        return float(norm(g + scale * self.gradient(v, y)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,12 +35,13 @@ struct CrossEntropyLoss {
     for (Index k = 0; k < K; ++k) out[k] = static_cast<T>(std::exp(v[k] - log_sum) - y[k]);
   }
 
-  template <class T> double squared_distance(Index K, const T* v, const T* y, const T* g,
-                                             double push, double scale) const {
+  template <class T, class Squared> double squared_distance(Index K, const T* v, const T* y,
+                                                            const T* g, double push, double scale,
+                                                            Squared&& squared) const {
     const double log_sum = log_sum_exp(K, v);
     double distance = 0;
     for (Index k = 0; k < K; ++k)
-      distance += square(push * g[k] + scale * (std::exp(v[k] - log_sum) - y[k]));
+      distance += squared(push * g[k] + scale * (std::exp(v[k] - log_sum) - y[k]));
     return distance;
   }
 

@@ -4,7 +4,8 @@
 //   value(v, y), left_derivative(v, y), right_derivative(v, y), difference(a, b, y) = ℓ(a) − ℓ(b),
 //   prox(q, y, tau) = argmin_v ℓ(v, y) + (v − q)²/(2 tau)
 // for a convex ℓ; a coupled one provides the same functions of a column (K, pointers) and
-//   gradient(K, v, y, out), squared_distance(K, v, y, g, push, scale).
+//   gradient(K, v, y, out), squared_distance(K, v, y, g, push, scale, squared),
+// the sum of squared(d) over the entries of a distance.
 // Where a loop over entries or columns would not vectorise, prox may be of all samples, with the
 // arguments of `Loss`.
 #pragma once
@@ -28,9 +29,11 @@ template <class T> class Loss {
   virtual void gradient(Index k, Index n, const T* v, const T* y, Side side, T* out) const = 0;
   virtual double difference(Index k, Index n, const T* a, const T* b, const T* y) const = 0;
   virtual void prox(Index k, Index n, const T* q, const T* y, T tau, T* out) const = 0;
-  // dist²(0, push g + scale ∂ℓ(v))
+  // dist²(0, push g + scale ∂ℓ(v)), and its root, which may be a number where the square is none.
   virtual double squared_distance(Index k, Index n, const T* v, const T* y, const T* g, double push,
                                   double scale) const = 0;
+  virtual double distance(Index k, Index n, const T* v, const T* y, const T* g, double push,
+                          double scale) const = 0;
 };
 
 template <class Op, class T> class LossOf final : public Loss<T> {
@@ -70,20 +73,31 @@ template <class Op, class T> class LossOf final : public Loss<T> {
   }
   double squared_distance(Index k, Index n, const T* v, const T* y, const T* g, double push,
                           double scale) const override {
+    return squared_distance(k, n, v, y, g, push, scale, [](double d) { return square(d); });
+  }
+  double distance(Index k, Index n, const T* v, const T* y, const T* g, double push,
+                  double scale) const override {
+    return root(
+        [&](auto&& squared) { return squared_distance(k, n, v, y, g, push, scale, squared); });
+  }
+
+ private:
+  template <class Squared> double squared_distance(Index k, Index n, const T* v, const T* y,
+                                                   const T* g, double push, double scale,
+                                                   Squared&& squared) const {
     if constexpr (separable)
       return sum(k * n, [&](Index i) {
         // The distance of 0 to an interval.
         const double left = push * g[i] + scale * op_.left_derivative(v[i], y[i]);
         const double right = push * g[i] + scale * op_.right_derivative(v[i], y[i]);
-        return square(std::max({left, -right, 0.0}));
+        return squared(std::max({left, -right, 0.0}));
       });
     else
       return sum(n, [&](Index j) {
-        return op_.squared_distance(k, v + j * k, y + j * k, g + j * k, push, scale);
+        return op_.squared_distance(k, v + j * k, y + j * k, g + j * k, push, scale, squared);
       });
   }
 
- private:
   const Op op_;
 };
 

@@ -26,9 +26,9 @@ struct BoxRegularizer {
   template <class T> T prox(T x, T) const {
     return std::min(std::max(x, static_cast<T>(lo)), static_cast<T>(hi));
   }
-  template <class T> double squared_distance(T x, T g) const {
+  template <class T, class Squared> double squared_distance(T x, T g, Squared&& squared) const {
     const bool held = g > 0 ? x == static_cast<T>(lo) : x == static_cast<T>(hi);
-    return value(x) + (held ? 0 : square(g));
+    return value(x) + (held ? 0 : squared(g));
   }
 
   static constexpr double infinity = std::numeric_limits<double>::infinity();

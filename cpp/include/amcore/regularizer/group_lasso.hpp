@@ -38,12 +38,12 @@ struct GroupLassoRegularizer {
       return 0.0;
     });
   }
-  template <class T>
-  double squared_distance(Index rows, Index columns, const T* x, const T* g) const {
+  template <class T, class Squared> double squared_distance(Index rows, Index columns, const T* x,
+                                                            const T* g, Squared&& squared) const {
     return over_groups(rows, columns, [&](const Group& group) {
       const double norm = group.norm(x);
-      if (norm == 0) return square(std::max(group.norm(g) - lam, 0.0));
-      return group.sum_of([&](Index i) { return square(g[i] + lam * (x[i] / norm)); });
+      if (norm == 0) return squared(std::max(group.norm(g) - lam, 0.0));
+      return group.sum_of([&](Index i) { return squared(g[i] + lam * (x[i] / norm)); });
     });
   }
 
@@ -58,7 +58,7 @@ struct GroupLassoRegularizer {
       return sum(size, [&](Index k) { return term(at(k)); });
     }
     template <class T> double norm(const T* x) const {
-      return std::sqrt(sum_of([x](Index i) { return square(x[i]); }));
+      return root([&](auto&& squared) { return sum_of([&](Index i) { return squared(x[i]); }); });
     }
   };
   template <class Body> double over_groups(Index rows, Index columns, Body&& body) const {

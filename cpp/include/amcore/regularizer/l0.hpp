@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "amcore/regularizer/regularizer.hpp"
 
 namespace amcore::regularizer {
@@ -15,10 +17,16 @@ struct L0Regularizer {
   template <class T> double value(T x) const { return x != 0 ? lam : 0; }
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T prox(T x, T tau) const {
-    const double gain = square(x) - 2 * lam * tau;
+    double gain = square(x) - 2 * lam * tau;
+    if (x != 0 && (gain == 0 || !std::isfinite(gain))) {  // a tie, or out of range
+      const double size = std::abs(x);
+      gain = size / tau - 2 * lam / size;
+    }
     return gain < 0 || (gain == 0 && x > 0) ? T(0) : x;
   }
-  template <class T> double squared_distance(T x, T g) const { return x != 0 ? square(g) : 0; }
+  template <class T, class Squared> double squared_distance(T x, T g, Squared&& squared) const {
+    return x != 0 ? squared(g) : 0;
+  }
 
   double lam;
 };

@@ -21,9 +21,9 @@ struct L1Regularizer {
   template <class T> T prox(T x, T tau) const {
     return std::copysign(std::max(std::abs(x) - tau * static_cast<T>(lam), T(0)), x);
   }
-  template <class T> double squared_distance(T x, T g) const {
-    if (x == 0) return square(std::max(std::abs(g) - lam, 0.0));
-    return square(g + std::copysign(lam, x));
+  template <class T, class Squared> double squared_distance(T x, T g, Squared&& squared) const {
+    if (x == 0) return squared(std::max(std::abs(g) - lam, 0.0));
+    return squared(g + std::copysign(lam, x));
   }
 
   double lam;

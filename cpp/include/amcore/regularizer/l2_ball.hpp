@@ -27,17 +27,19 @@ struct L2BallRegularizer {
   template <class T> void prox(Index rows, Index columns, const T* x, T, T* out) const {
     const Index n = rows * columns;
     const double size = norm(n, x), shrink = size > radius ? radius / size : 1;
-    for (Index i = 0; i < n; ++i) out[i] = static_cast<T>(shrink * x[i]);
+    const bool exact = shrink >= std::numeric_limits<double>::min();
+    for (Index i = 0; i < n; ++i)
+      out[i] = static_cast<T>(exact ? shrink * x[i] : radius * (x[i] / size));
   }
-  template <class T>
-  double squared_distance(Index rows, Index columns, const T* x, const T* g) const {
+  template <class T, class Squared> double squared_distance(Index rows, Index columns, const T* x,
+                                                            const T* g, Squared&& squared) const {
     const Index n = rows * columns;
     const double size = norm(n, x);
     if (size > radius * (1 + rounding<T>)) return std::numeric_limits<double>::infinity();
-    if (size < radius * (1 - rounding<T>)) return sum_of_squares(n, g);
+    if (size < radius * (1 - rounding<T>)) return sum(n, [&](Index i) { return squared(g[i]); });
     const double inward = -sum(n, [&](Index i) { return x[i] / size * g[i]; });
     const double t = std::max(inward, 0.0);
-    return sum(n, [&](Index i) { return square(g[i] + t * (x[i] / size)); });
+    return sum(n, [&](Index i) { return squared(g[i] + t * (x[i] / size)); });
   }
 
   double radius;
@@ -45,7 +47,7 @@ struct L2BallRegularizer {
  private:
   template <class T> static constexpr double rounding = 4 * std::numeric_limits<T>::epsilon();
   template <class T> static double norm(Index n, const T* x) {
-    return std::sqrt(sum_of_squares(n, x));
+    return root([&](auto&& squared) { return sum(n, [&](Index i) { return squared(x[i]); }); });
   }
 };
 

@@ -14,7 +14,9 @@ struct NoneRegularizer {
   template <class T> double value(T) const { return 0; }
   template <class T> double difference(T, T) const { return 0; }
   template <class T> T prox(T x, T) const { return x; }
-  template <class T> double squared_distance(T, T g) const { return square(g); }
+  template <class T, class Squared> double squared_distance(T, T g, Squared&& squared) const {
+    return squared(g);
+  }
 };
 
 }  // namespace amcore::regularizer

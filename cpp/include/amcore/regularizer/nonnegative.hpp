@@ -19,8 +19,8 @@ struct NonnegativeRegularizer {
   }
   template <class T> double difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T prox(T x, T) const { return std::max(x, T(0)); }
-  template <class T> double squared_distance(T x, T g) const {
-    return value(x) + square(x > 0 ? g : std::min(g, T(0)));
+  template <class T, class Squared> double squared_distance(T x, T g, Squared&& squared) const {
+    return value(x) + squared(x > 0 ? g : std::min(g, T(0)));
   }
 };
 

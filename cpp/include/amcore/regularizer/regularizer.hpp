@@ -4,9 +4,10 @@
 // A separable operator provides scalar functions
 //   value(x), difference(a, b) = r(a) − r(b), accurate relative to a − b,
 //   prox(x, tau) = argmin_p r(p) + (p − x)²/(2 tau), the leftmost where not unique,
-//   squared_distance(x, g) = dist²(−g, ∂r(x)), infinite where ∂r(x) is empty;
+//   squared_distance(x, g, squared) = squared(dist(−g, ∂r(x))), infinite where ∂r(x) is empty;
 // a coupled one provides the same functions of a matrix, with the arguments of `Regularizer`, and
-// by_row where it may be a sum over rows. An operator whose entries have the form of `ScalarTerms`
+// by_row where it may be a sum over rows. Where products of entries may be out of range beside
+// others that are not, value and difference take a `product` as in sum_in_range. An operator whose entries have the form of `ScalarTerms`
 // says so in terms(), so that updates can be exact.
 #pragma once
 
@@ -36,7 +37,9 @@ template <class T> class Regularizer {
   virtual double difference(Index rows, Index columns, const T* a, const T* b) const = 0;
   // out may be x
   virtual void prox(Index rows, Index columns, const T* x, T tau, T* out) const = 0;
+  // dist²(−g, ∂r(x)), and its root, which may be a number where the square is none.
   virtual double squared_distance(Index rows, Index columns, const T* x, const T* g) const = 0;
+  virtual double distance(Index rows, Index columns, const T* x, const T* g) const = 0;
 
   // Is r = ridge()/2 ‖·‖²? A least-squares block absorbs it.
   bool is_ridge() const {
@@ -65,7 +68,11 @@ template <class Op, class T> class RegularizerOf final : public Regularizer<T> {
       return separable;
   }
   double value(Index rows, Index columns, const T* x) const override {
-    if constexpr (separable)
+    if constexpr (requires(double (*product)(double, double, double)) { op_.value(*x, product); })
+      return sum_in_range([&](auto&& product) {
+        return sum(rows * columns, [&](Index i) { return op_.value(x[i], product); });
+      });
+    else if constexpr (separable)
       return sum(rows * columns, [&](Index i) { return op_.value(x[i]); });
     else
       return op_.value(rows, columns, x);
@@ -83,13 +90,22 @@ template <class Op, class T> class RegularizerOf final : public Regularizer<T> {
       op_.prox(rows, columns, x, tau, out);
   }
   double squared_distance(Index rows, Index columns, const T* x, const T* g) const override {
-    if constexpr (separable)
-      return sum(rows * columns, [&](Index i) { return op_.squared_distance(x[i], g[i]); });
-    else
-      return op_.squared_distance(rows, columns, x, g);
+    return squared_distance(rows, columns, x, g, [](double d) { return square(d); });
+  }
+  double distance(Index rows, Index columns, const T* x, const T* g) const override {
+    return root([&](auto&& squared) { return squared_distance(rows, columns, x, g, squared); });
   }
 
  private:
+  template <class Squared> double squared_distance(Index rows, Index columns, const T* x,
+                                                   const T* g, Squared&& squared) const {
+    if constexpr (separable)
+      return sum(rows * columns,
+                 [&](Index i) { return op_.squared_distance(x[i], g[i], squared); });
+    else
+      return op_.squared_distance(rows, columns, x, g, squared);
+  }
+
   const Op op_;
 };
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Loss
+from amcore.reference.operator import Array, Loss, norm
 
 
 @dataclass(frozen=True)
@@ -49,4 +49,4 @@ class HingeLoss(Loss):
         m, slope = y * v, y * g
         at_kink = np.maximum(0, np.maximum(slope - scale, -slope))
         off_kink = np.where(m < 1, slope - scale, slope)
-        return float(np.linalg.norm(np.where(m == 1, at_kink, off_kink)))
+        return float(norm(np.where(m == 1, at_kink, off_kink)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ class BoxRegularizer(Regularizer):
         """0 where −g is in the normal cone, (−∞, 0] at lo and [0, ∞) at hi; else |g|; outside ∞."""
         lo, hi = np.asarray((self.lo, self.hi), x.dtype)
         held = np.where(g > 0, x == lo, x == hi)
-        return self.value(x) + float(np.linalg.norm(np.where(held, 0, g)))
+        return self.value(x) + float(norm(np.where(held, 0, g)))

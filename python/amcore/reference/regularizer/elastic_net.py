@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm, weighted_square, wide
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class ElasticNetRegularizer(Regularizer):
 
     def value(self, x: Array) -> float:
         """λ₁ Σ|x| + λ₂/2 ‖x‖²."""
-        x = x.astype(np.float64)
-        return float(self.lam1 * np.sum(np.abs(x)) + self.lam2 / 2 * np.sum(x * x))
+        return self.lam1 * float(np.sum(np.abs(wide(x)))) + weighted_square(self.lam2 / 2, x)
 
     def difference(self, a: Array, b: Array) -> float:
         """Σ (|a| − |b|)(λ₁ + λ₂/2 (|a| + |b|))."""
@@ -64,4 +63,4 @@ class ElasticNetRegularizer(Regularizer):
         """|g + λ₂ x + λ₁ sign x| for x ≠ 0; at 0, max(|g| − λ₁, 0)."""
         g = g.astype(np.float64)
         slope = g + self.lam2 * x + self.lam1 * np.sign(x)
-        return float(np.linalg.norm(np.where(x == 0, np.maximum(np.abs(g) - self.lam1, 0), slope)))
+        return float(norm(np.where(x == 0, np.maximum(np.abs(g) - self.lam1, 0), slope)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, norm
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GroupLassoRegularizer(Regularizer):
         return x.astype(np.float64).reshape(-1, x.shape[-1] if x.ndim else 1)
 
     def _norms(self, matrix: Array) -> Array:
-        norms: Array = np.sqrt(np.sum(matrix * matrix, axis=int(self.axis), keepdims=True))
+        norms: Array = norm(matrix, axis=int(self.axis))
         return norms
 
     def value(self, x: Array) -> float:
@@ -76,4 +76,4 @@ class GroupLassoRegularizer(Regularizer):
         norms = self._norms(x)
         at_0 = np.maximum(self._norms(g) - self.lam, 0)
         off_0 = self._norms(g + self.lam * (x / np.where(norms == 0, 1, norms)))
-        return float(np.linalg.norm(np.where(norms == 0, at_0, off_0)))
+        return float(norm(np.where(norms == 0, at_0, off_0)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm, wide
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,13 @@ class L0Regularizer(Regularizer):
 
     def prox(self, x: Array, tau: float) -> Array:
         """Return x where x² > 2τλ, else 0."""
-        gain = np.square(x, dtype=np.float64) - 2 * self.lam * tau
+        size = np.abs(wide(x))
+        with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+            gain = size * size - 2 * self.lam * tau
+            apart = size / tau - 2 * self.lam / size  # of a tie, or where both are out of range
+        gain = np.where((x == 0) | (gain < 0) | (gain > 0), gain, apart)
         return np.where((gain < 0) | ((gain == 0) & (x > 0)), 0 * x, x)
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """|g| for x ≠ 0; 0 at x = 0, where the limiting subdifferential is the whole line."""
-        return float(np.linalg.norm(np.where(x == 0, 0, g)))
+        return float(norm(np.where(x == 0, 0, g)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class L1Regularizer(Regularizer):
         """|g + λ sign x| for x ≠ 0; at 0, where the subdifferential is [−λ, λ], max(|g| − λ, 0)."""
         g = g.astype(np.float64)
         apart = np.where(x == 0, np.maximum(np.abs(g) - self.lam, 0), g + self.lam * np.sign(x))
-        return float(np.linalg.norm(apart))
+        return float(norm(apart))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer
+from amcore.reference.operator import Array, Regularizer, norm, wide
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ class L2BallRegularizer(Regularizer):
 
     def _excess(self, x: Array) -> tuple[float, float]:
         """‖x‖/radius − 1, and how much of it may be rounding."""
-        norm = float(np.linalg.norm(x.astype(np.float64)))
-        return norm / self.radius - 1, 4 * float(np.finfo(x.dtype).eps)
+        return float(norm(x)) / self.radius - 1, 4 * float(np.finfo(x.dtype).eps)
 
     def value(self, x: Array) -> float:
         """0 or ∞."""
@@ -49,9 +48,13 @@ class L2BallRegularizer(Regularizer):
 
     def prox(self, x: Array, tau: float) -> Array:
         """Projection x min(1, radius/‖x‖)."""
-        wide = x.astype(np.float64)
-        norm = np.linalg.norm(wide)
-        return (wide * (self.radius / norm) if norm > self.radius else wide).astype(x.dtype)
+        size = float(norm(x))
+        if size <= self.radius:
+            return x.copy()
+        shrink = self.radius / size
+        in_range = shrink >= np.finfo(np.float64).tiny
+        projected = wide(x) * shrink if in_range else self.radius * (wide(x) / size)
+        return projected.astype(x.dtype)
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """‖g‖ inside; on the sphere, with normal cone {t x, t ≥ 0}, ‖g + t x‖; outside ∞."""
@@ -60,6 +63,6 @@ class L2BallRegularizer(Regularizer):
             return math.inf
         x, g = x.astype(np.float64), g.astype(np.float64)
         if excess >= -rounding:
-            normal = x / np.linalg.norm(x)
+            normal = x / norm(x)
             g = g + max(0.0, -float(np.sum(normal * g))) * normal
-        return float(np.linalg.norm(g))
+        return float(norm(g))

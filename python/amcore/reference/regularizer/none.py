@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm
 
 
 @dataclass(frozen=True)
@@ -36,4 +34,4 @@ class NoneRegularizer(Regularizer):
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """‖g‖."""
-        return float(np.sqrt(np.sum(np.square(g, dtype=np.float64))))
+        return float(norm(g))

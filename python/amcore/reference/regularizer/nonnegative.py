@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class NonnegativeRegularizer(Regularizer):
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """|g| for x > 0; at 0, where the normal cone is (−∞, 0], max(−g, 0); outside ∞."""
-        return self.value(x) + float(np.linalg.norm(np.where(x > 0, g, np.minimum(g, 0))))
+        return self.value(x) + float(norm(np.where(x > 0, g, np.minimum(g, 0))))

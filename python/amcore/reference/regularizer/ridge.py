@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amcore.reference.operator import Array, Regularizer, ScalarTerms
+from amcore.reference.operator import Array, Regularizer, ScalarTerms, norm, weighted_square, wide
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RidgeRegularizer(Regularizer):
 
     def value(self, x: Array) -> float:
         """λ/2 ‖x‖²."""
-        return float(self.lam / 2 * np.sum(np.square(x, dtype=np.float64)))
+        return weighted_square(self.lam / 2, x)
 
     def difference(self, a: Array, b: Array) -> float:
         """λ/2 ⟨a − b, a + b⟩."""
@@ -54,4 +54,4 @@ class RidgeRegularizer(Regularizer):
 
     def subgradient_distance(self, x: Array, g: Array) -> float:
         """‖g + λx‖."""
-        return float(np.sqrt(np.sum(np.square(g + self.lam * x, dtype=np.float64))))
+        return float(norm(wide(g) + self.lam * wide(x)))
