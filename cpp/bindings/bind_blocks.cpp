@@ -3,6 +3,7 @@
 #include "amcore/block/standalone.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"
+#include "gil.hpp"
 #include "integer.hpp"
 #include "operators.hpp"
 
@@ -40,7 +41,7 @@ void bind_blocks(py::module_& m) {
           disjoint.read(V, "V");
           disjoint.written(W, "W");
           if (b) disjoint.written(*b, "b");
-          const py::gil_scoped_release release;
+          const ReleaseGil release;
           ridge_update(n, out, in, u, v, w, bias, rho, alpha, lam, threads);
         });
       },
@@ -68,7 +69,7 @@ void bind_blocks(py::module_& m) {
           disjoint.read(U, "U");
           disjoint.read(W, "W");
           if (b) disjoint.read(*b, "b");
-          const py::gil_scoped_release release;
+          const ReleaseGil release;
           hidden_update(n, out, in, s, u, w, bias, gamma, rho, v, threads);
         });
       },
@@ -92,7 +93,7 @@ void bind_blocks(py::module_& m) {
           disjoint.read(V, "V");
           disjoint.read(P, "P");
           const Index size = V.size();
-          const py::gil_scoped_release release;
+          const ReleaseGil release;
           preactivation_update(size, activation.get<T>(), v, p, u, gamma, rho, alpha, threads);
         });
       },
@@ -107,6 +108,9 @@ void bind_blocks(py::module_& m) {
         positive(gamma, "gamma");
         nonnegative(alpha, "alpha");
         const auto [n, k] = sizes(V, "V");
+        if (k == 0)
+          throw py::value_error("V: expected shape (n, K) with K > 0, got shape " +
+                                to_string(shape_of(V)));
         dispatch(V, "V", [&, n = n, k = k](auto zero) {
           using T = decltype(zero);
           T* const v = mutable_data<T>(V, {n, k}, "V");
@@ -116,7 +120,7 @@ void bind_blocks(py::module_& m) {
           disjoint.written(V, "V");
           disjoint.read(Y, "Y");
           disjoint.read(S, "S");
-          const py::gil_scoped_release release;
+          const ReleaseGil release;
           output_update(k, n, loss.get<T>(), loss_weight, y, s, v, gamma, alpha, threads);
         });
       },

@@ -74,16 +74,17 @@ py::list solve_many(const std::vector<Engine*>& engines, Integer<Index, "max_ite
   std::exception_ptr raised;  // by the handler of a signal
   auto asked = std::chrono::steady_clock::now();
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     // Signals are Python's to handle, on the thread that called; looking for them costs the lock.
     const auto interrupted = [&](int thread) {
       const auto now = std::chrono::steady_clock::now();
       if (thread == 0 && !stop && now - asked > std::chrono::milliseconds(50)) {
         asked = now;
-        const py::gil_scoped_acquire gil;
         try {
-          if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-          stop = stops().cast<bool>();
+          with_gil([&] {
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            stop = stops().cast<bool>();
+          });
         } catch (...) {
           raised = std::current_exception();
           stop = true;
@@ -139,7 +140,7 @@ void forward(const py::array& X,
       disjoint.read(W, "a weight matrix");
       if (b) disjoint.read(*b, "a bias");
     }
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     forward_pass(layers, n, x, to, threads);
   });
 }

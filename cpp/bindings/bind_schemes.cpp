@@ -73,14 +73,12 @@ void bind_schemes(py::module_& m) {
       .def(py::init<const std::string&, std::shared_ptr<Assembly>, const py::dict&>(),
            py::arg("scheme"), py::arg("assembly"), py::arg("options"))
       .def(
-          "forward", [](Engine& e) { e.scheme().forward(); },
-          py::call_guard<py::gil_scoped_release>())
+          "forward", [](Engine& e) { e.scheme().forward(); }, py::call_guard<ReleaseGil>())
       .def(
-          "measure", [](Engine& e) { return e.scheme().measure(); },
-          py::call_guard<py::gil_scoped_release>())
+          "measure", [](Engine& e) { return e.scheme().measure(); }, py::call_guard<ReleaseGil>())
       .def(
           "sweep", [](Engine& e, bool measure) { return e.scheme().sweep(measure); },
-          py::arg("measure"), py::call_guard<py::gil_scoped_release>());
+          py::arg("measure"), py::call_guard<ReleaseGil>());
 }
 
 }  // namespace amcore::bindings

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "assembly.hpp"
+#include "gil.hpp"
 
 namespace amcore::bindings {
 
@@ -15,8 +16,7 @@ class CallableReducer final : public Reducer {
  private:
   template <class T> void call(T* x, Index n) {
     if (add_.is_none()) return;
-    const py::gil_scoped_acquire gil;
-    add_(py::array_t<T>({n}, x, py::capsule(x, [](void*) {})));  // a view
+    with_gil([&] { add_(py::array_t<T>({n}, x, py::capsule(x, [](void*) {}))); });  // a view
   }
   py::object add_;
 };

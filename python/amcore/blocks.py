@@ -5,6 +5,8 @@ Each minimises its part of the objective exactly and returns a new array. Sample
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from amcore import _checks, _core
 from amcore._checks import Array
 from amcore._operator import resolve
 from amcore.activations import Activation
+from amcore.errors import NumericalError
 from amcore.losses import Loss, check_targets
 
 __all__ = ["hidden_update", "output_update", "preactivation_update", "ridge_update"]
@@ -79,7 +82,8 @@ def ridge_update(
     alpha = _checks.number("alpha", alpha, least=0)
     lam = _checks.number("lam", lam, least=0)
     threads = _checks.threads(num_threads)
-    _core.ridge_update(arrays["U"], arrays["V"], new_W, new_b, rho, alpha, lam, threads)
+    with _advising("increase alpha or lam", new_W.dtype):
+        _core.ridge_update(arrays["U"], arrays["V"], new_W, new_b, rho, alpha, lam, threads)
     return new_W, new_b
 
 
@@ -135,16 +139,17 @@ def hidden_update(
     gamma = _checks.number("gamma", gamma, above=0)
     rho = _checks.number("rho", rho, above=0)
     out = np.empty_like(arrays["S"])
-    _core.hidden_update(
-        arrays["S"],
-        arrays["U"],
-        arrays["W"],
-        arrays.get("b"),
-        gamma,
-        rho,
-        out,
-        _checks.threads(num_threads),
-    )
+    with _advising("increase gamma or decrease rho", out.dtype):
+        _core.hidden_update(
+            arrays["S"],
+            arrays["U"],
+            arrays["W"],
+            arrays.get("b"),
+            gamma,
+            rho,
+            out,
+            _checks.threads(num_threads),
+        )
     return out
 
 
@@ -253,6 +258,8 @@ def output_update(
     arrays = _arrays(Y=Y, S=S, V=V)
     for name in ("S", "V"):
         _checks.shape(name, arrays[name], arrays["Y"].shape, "that of Y")
+    if arrays["Y"].shape[1] == 0:
+        raise ValueError(f"Y: expected shape (n, K) with K > 0, got {arrays['Y'].shape}")
     arrays["Y"] = check_targets(operator, "Y", arrays["Y"])
     loss_weight = _checks.number("loss_weight", loss_weight, above=0)
     gamma = _checks.number("gamma", gamma, above=0)
@@ -271,13 +278,21 @@ def output_update(
     return new
 
 
+@contextmanager
+def _advising(remedy: str, dtype: np.dtype[Any]) -> Iterator[None]:
+    try:
+        yield
+    except NumericalError as error:
+        error.advise(remedy, dtype)
+        raise
+
+
 def _arrays(**given: Any) -> dict[str, Array]:
-    """Check the arrays, matrices but for b: not empty, finite, C-contiguous, of one dtype."""
+    """Check the arrays, matrices but for b: finite, C-contiguous, of one dtype."""
     checked: dict[str, Array] = {}
     first = next(iter(given))
     for name, value in given.items():
         array = _checks.array(name, value, ndim=1 if name == "b" else 2)
-        _checks.filled(name, array)
         _checks.finite(name, array)
         checked[name] = _checks.contiguous(array)
         _checks.same_dtype(name, array, first, checked[first])

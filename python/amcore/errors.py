@@ -5,6 +5,8 @@ from __future__ import annotations
 import copyreg
 from typing import Any
 
+import numpy as np
+
 __all__ = ["NumericalError"]
 
 
@@ -28,6 +30,8 @@ class NumericalError(ArithmeticError):
 
     Attributes
     ----------
+    advice : str
+        What helps where a matrix could not be factorised; empty otherwise.
     solution : Solution or None
         The run up to the failure; filled in by `amcore.solve` and `amcore.iterate`.
     """
@@ -46,7 +50,14 @@ class NumericalError(ArithmeticError):
         self.block = block
         self.sweep = sweep
         self.condition = condition
+        self.advice = ""
         self.solution: Any = None
+
+    def advise(self, remedy: str, dtype: np.dtype[Any]) -> None:
+        """Name what makes the matrix better conditioned, if one could not be factorised."""
+        if self.condition is not None:
+            wider = dtype == np.float32
+            self.advice = " or ".join(filter(None, (remedy, "use float64" if wider else "")))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # that of its base would call __init__ with the message alone
@@ -59,5 +70,5 @@ class NumericalError(ArithmeticError):
             place.append(f"sweep {self.sweep}")
         if self.condition is not None:
             place.append(f"condition number about {self.condition:.1e}")
-        message = str(self.args[0])
+        message = "; ".join(filter(None, (str(self.args[0]), self.advice)))
         return f"{message} ({', '.join(place)})" if place else message

@@ -24,7 +24,7 @@ from amcore.report import Record
 from amcore.schemes import Engine, Scheme
 from amcore.solution import Solution, Step
 from amcore.state import State
-from amcore.trace import Trace
+from amcore.trace import RISE, Trace, rises
 
 __all__ = ["Run"]
 
@@ -135,7 +135,11 @@ class Run:
             unknown = np.isnan(decrease[1:])
             decrease[1:][unknown] = (f[:-1] - f[1:])[unknown]
             self.trace.set_columns(columns)
-            self.trace.marks = marks
+            if self.scheme.descends:
+                explained = {sweep for sweep, _ in marks}
+                rose = np.flatnonzero(rises(f[:-1], f[1:], self.dtype)) + 1
+                marks = [*marks, *((k, RISE) for k in rose.tolist() if k not in explained)]
+            self.trace.marks = sorted(marks, key=lambda mark: mark[0])
         if error is not None:
             self.fail(error)
         elif self.trace.subgradient_distance[-1] <= self.tol:
@@ -163,6 +167,7 @@ class Run:
         self.stop_reason, self.error = stop_reason, error
         if stop_reason == "failed" and isinstance(error, NumericalError):
             error.sweep = self.trace.objective.size
+            error.advise(self.scheme.remedies.get(error.block, ""), self.dtype)
         _carry(error, self.solution())
 
     def _checked_start(self, init: Any, seed: Any) -> tuple[dict[str, Array], bool]:
@@ -293,6 +298,9 @@ class Run:
             decrease = float(self.trace.objective[-1]) - record.objective
             record = dataclasses.replace(record, decrease=decrease)
         _expect_finite(record, measured)
+        may_rise = sweep == 0 or not self.scheme.descends or record.marks
+        if not may_rise and rises(self.trace.objective[-1], record.objective, self.dtype):
+            record = dataclasses.replace(record, marks=(RISE,))
         self.trace.append(record)
         return self._step(record)
 

@@ -34,6 +34,14 @@ _DETAILS = {
 }
 
 
+RISE = "objective rose"  # a mark
+
+
+def rises(before: Any, after: Any, dtype: np.dtype[Any]) -> Any:
+    """Whether f, a number or an array, rose by more than its rounding."""
+    return after - before > 64 * float(np.finfo(dtype).eps) * np.abs(before)
+
+
 class _Column:
     """A growing float64 column: appending costs O(1) on average, reading is a view."""
 
@@ -93,7 +101,8 @@ class Trace:
         Wall time of each sweep in seconds, shape (K + 1,); index 0 is the measurement of the
         start.
     marks : list of (sweep, text)
-        Events such as a restart.
+        Events such as a change of ε; ``"objective rose"`` where a sweep of a scheme that descends
+        raised f by more than the rounding of f, as that of the state does at extreme penalties.
 
     Examples
     --------

@@ -139,6 +139,44 @@ def test_arguments_are_left_alone(rng):
     assert blocks.ridge_update(*single, alpha=1.0)[0].dtype == np.float32
 
 
-def test_singular(rng):
-    with pytest.raises(amcore.NumericalError, match="positive definite"):
-        blocks.ridge_update(np.ones((1, 1)), rng.normal(size=(1, 30)), np.ones((1, 30)))
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("d_out", [0, 1, 3])
+@pytest.mark.parametrize("d_in", [0, 1, 3])
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_arrays_without_rows_or_columns(n, d_in, d_out, bias, rng):
+    """Sums over nothing are 0: without rows the weights only shrink to the solution of α and λ."""
+    U, V, S = (rng.normal(size=(n, d)) for d in (d_out, d_in, d_in))
+    W, b = rng.normal(size=(d_out, d_in)), rng.normal(size=d_out) if bias else None
+    new_W, new_b = blocks.ridge_update(U, V, W, b, rho=1.3, alpha=0.4, lam=0.2)
+    expected_W, expected_b, _ = ridge_update(U, V, W, b, 1.3, 0.4, 0.2)
+    np.testing.assert_allclose(new_W, expected_W, rtol=1e-12)
+    if n == 0:
+        np.testing.assert_allclose(new_W, 0.4 / 0.6 * W, rtol=1e-12)
+    if bias:
+        np.testing.assert_allclose(new_b, expected_b, rtol=1e-12)
+    new_V = blocks.hidden_update(S, U, W, b, gamma=0.7, rho=1.3)
+    np.testing.assert_allclose(new_V, hidden_update(S, U, W, b, 0.7, 1.3), rtol=1e-12)
+    assert blocks.preactivation_update("relu", V, V, V).shape == V.shape
+    targets = np.ones((n, d_out))
+    for loss in ("squared", "logistic", "cross_entropy"):
+        targets /= max(d_out, 1) if loss == "cross_entropy" else 1
+        if d_out > 0:
+            assert blocks.output_update(loss, targets, U, U).shape == U.shape
+        else:
+            with pytest.raises(ValueError, match=r"Y: expected shape \(n, K\)"):
+                blocks.output_update(loss, targets, U, U)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_errors_advise_what_there_is(dtype, rng):
+    """No layer where there are none, and float64 only where that is something else."""
+    V, W = rng.normal(size=(1, 30)).astype(dtype), np.ones((1, 30), dtype)
+    with pytest.raises(amcore.NumericalError, match="positive definite") as caught:
+        blocks.ridge_update(np.ones((1, 1), dtype), V, W)
+    message = str(caught.value)
+    assert caught.value.layer == 0 and "layer" not in message
+    assert "increase alpha or lam" in message
+    assert ("float64" in message) == (dtype == np.float32)
+    with pytest.raises(amcore.NumericalError, match="weights is not finite") as caught:
+        blocks.ridge_update(V, V * 1e30 * dtype(1e8), np.ones((30, 30), dtype), rho=1e300)
+    assert caught.value.advice == ""

@@ -469,18 +469,6 @@ CASES = {
         "U",
         "as many rows as V",
     ),
-    "block without rows": (
-        lambda: amcore.blocks.ridge_update(np.zeros((0, 3)), np.zeros((0, 4)), np.ones((3, 4))),
-        ValueError,
-        "U",
-        r"\(0, 3\)",
-    ),
-    "block without columns": (
-        lambda: amcore.blocks.hidden_update(X[:, :0], X, np.zeros((4, 0))),
-        ValueError,
-        "S",
-        r"\(12, 0\)",
-    ),
     "block on too many threads": (
         lambda: amcore.blocks.preactivation_update("relu", X, X, X, num_threads=2**40),
         ValueError,

@@ -3,8 +3,17 @@
 // order of their own.
 #pragma once
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cctype>
+#include <cstdlib>
+#include <exception>
+#include <latch>
+#include <memory>
+#include <vector>
 
 #include "amcore/types.hpp"
 
@@ -56,16 +65,83 @@ inline int team_for_entries(Index entries, int threads) {
   return worth_a_team(static_cast<double>(entries), threads, 1e5);
 }
 
-// body(piece, thread) for every piece; body must not throw.
+namespace detail {
+
+// Of OpenMP's threads, in bytes; 0: the system's default.
+inline std::size_t stack_size() {
+  const char* const text = std::getenv("OMP_STACKSIZE");
+  char* unit = nullptr;
+  const std::size_t size = text ? std::strtoull(text, &unit, 10) : 0;
+  while (unit && std::isspace(static_cast<unsigned char>(*unit))) ++unit;
+  switch (unit ? std::tolower(static_cast<unsigned char>(*unit)) : 'b') {
+    case 'b':
+      return size;
+    case 'm':
+      return size << 20;
+    case 'g':
+      return size << 30;
+    default:
+      return size << 10;
+  }
+}
+
+// How many of so many threads, the caller among them, can be alive at a time, with a little memory
+// left for the runtime.
+inline int count_startable(int threads) {
+  const std::unique_ptr<void, decltype(&std::free)> reserve(std::malloc(1 << 20), &std::free);
+  if (!reserve) return 1;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  if (const std::size_t size = stack_size()) pthread_attr_setstacksize(&attributes, size);
+  const auto wait = [](void* gate) -> void* {
+    static_cast<std::latch*>(gate)->wait();
+    return nullptr;
+  };
+  std::latch gate(1);
+  std::vector<pthread_t> started;
+  for (pthread_t next; static_cast<int>(started.size()) + 1 < threads; started.push_back(next))
+    if (pthread_create(&next, &attributes, wait, &gate) != 0) break;
+  gate.count_down();
+  for (const pthread_t& thread : started) pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  return static_cast<int>(started.size()) + 1;
+}
+
+// Where a thread of a team cannot be started, as under a limit of the address space, OpenMP's
+// runtime ends the process: teams that are larger than any before of this thread are tried first.
+inline int startable(int threads) {
+  thread_local int tried = 1, started = 1;
+  if (threads > tried) {
+    started = count_startable(threads);
+    tried = threads;
+  }
+  return std::min(threads, started);
+}
+
+}  // namespace detail
+
+// body(piece, thread) for every piece. What a body throws is thrown again once all threads are
+// done; the pieces that had not begun are then left out.
 template <class Body> void parallel_for(Index pieces, int threads, Body&& body) {
   threads = team_of(threads, pieces);
+  if (threads > 1) threads = detail::startable(threads);
   if (threads <= 1) {
     for (Index piece = 0; piece < pieces; ++piece) body(piece, 0);
     return;
   }
 #ifdef _OPENMP
+  std::exception_ptr failure;
+  std::atomic<bool> failed{false};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (Index piece = 0; piece < pieces; ++piece) body(piece, current_thread());
+  for (Index piece = 0; piece < pieces; ++piece) {
+    if (failed.load(std::memory_order_relaxed)) continue;
+    try {
+      body(piece, current_thread());
+    } catch (...) {
+      if (!failed.exchange(true)) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
 #endif
 }
 

@@ -30,7 +30,7 @@ class TilePlan {
   static constexpr Index largest_tile = 384;  // samples
 
   TilePlan() = default;
-  // `width`: the widest layer; `partial_bytes`: what one chunk's partial sums take;
+  // `width`: the widest layer, not 0; `partial_bytes`: what one chunk's partial sums take;
   // `state_bytes`: what the state takes, to which partial sums may add half, as many of them as two
   // threads hold at a time.
   //

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amcore.analysis.decrease import Verdict, remaining_decrease, rounding_floor
-from amcore.trace import Trace
+from amcore.trace import RISE, Trace
 
 __all__ = ["Decay", "KLFit", "fit_kl"]
 
@@ -176,7 +176,8 @@ def fit_kl(trace: Trace, f_star: float | None = None) -> KLFit:
 
     remaining = remaining_decrease(trace)
     decrease, floor = trace.decrease, rounding_floor(trace)
-    start = max((sweep for sweep, _ in trace.marks), default=0)  # a mark changes the problem
+    changes = (sweep for sweep, text in trace.marks if text != RISE)  # of the problem
+    start = max(changes, default=0)
     visible = np.flatnonzero(np.abs(decrease) > CLEAR * floor)
     end = int(visible[-1]) + 1 if visible.size else 0  # f has moved up to here
     finite = _terminates(f, g, decrease, start, end)

@@ -62,6 +62,11 @@ class ADMM(Scheme):
 
     stem: ClassVar[str] = "admm"
     distributed: ClassVar[bool] = False  # h needs a maximum over all samples
+    descends: ClassVar[bool] = False
+    remedies: ClassVar[dict[str, str]] = {
+        "W": "increase the ridge of weight_regularizer",
+        "V": "increase the beta of the layer",
+    }
 
     beta: float | Sequence[float] = 1.0
     xi: float | Sequence[float] | None = None

@@ -39,12 +39,16 @@ class Scheme(ABC):
     the engines (`_options`). These are found by name: the scheme `stem` of the core, and the
     class of the subclass's name in the module `stem` of `amcore.reference.scheme`. Its `numbers`
     are those of the state that belong to no layer, arrays of no dimension in float64. A scheme that
-    needs more of other processes than sums is not `distributed`.
+    needs more of other processes than sums is not `distributed`; one whose sweeps lower f but for
+    rounding `descends`. Its `remedies` say, by block, what makes the least-squares systems better
+    conditioned.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
+    descends: ClassVar[bool] = True
+    remedies: ClassVar[dict[str, str]] = {}
     numbers: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:

@@ -61,6 +61,10 @@ class ThreeSplitBCD(Scheme):
 
     stem: ClassVar[str] = "three_split_bcd"
     regularizes_activations: ClassVar[bool] = True
+    remedies: ClassVar[dict[str, str]] = {
+        "W": "increase alpha or the ridge of weight_regularizer",
+        "V": "increase gamma or decrease rho",
+    }
 
     gamma: float | Sequence[float] = 1.0
     rho: float | Sequence[float] | None = None

@@ -35,9 +35,7 @@ template <class T> class HiddenBlock : public PackedWeights<T> {
     threads = worth_a_team(flops(out, in), threads);
     prepare_gram(out, in, W, gamma, rho, threads);
     if (const auto condition = solver_.factorise(threads))
-      throw NumericalError(
-          "the least-squares system of the hidden variables is not positive definite to rounding",
-          layer, "V", *condition);
+      throw not_positive_definite("hidden variables", layer, "V", *condition);
     solver_.solve(wide_.data(), std::max(out, in), threads);  // K, or Kᵀ
     const bool transposed = out <= in;
     pack_left_in_parallel(in, out, wide_.data(), transposed ? out : Index(1),

@@ -16,6 +16,7 @@ namespace amcore {
 template <class T> void ridge_update(Index n, Index out, Index in, const T* U, const T* V, T* W,
                                      T* b, double rho, double alpha, double lam, int threads) {
   const Index width = std::max(out, in), partial = in * (in + out);
+  if (out == 0 || (in == 0 && !b)) return;
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, partial * bytes, n * (in + out) * bytes);
   threads = team_of(threads);
@@ -45,7 +46,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   sums.reduce(local, threads);
   const RegularizerOf<regularizer::RidgeRegularizer, T> ridge({lam});
   WeightBlock<T>(out, in, false, threads)
-      .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 1,
+      .update(W, b, sums.moments(), sums, static_cast<double>(n), rho, alpha, ridge, {}, 0,
               threads);
 }
 
@@ -53,12 +54,13 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
 template <class T> void hidden_update(Index n, Index out, Index in, const T* S, const T* U,
                                       const T* W, const T* b, double gamma, double rho, T* V,
                                       int threads) {
+  if (n == 0 || in == 0) return;
   const Index width = std::max(out, in);
   const auto bytes = static_cast<Index>(sizeof(T));
   const TilePlan plan(n, width, bytes, 0, n * width * bytes);
   threads = team_of(threads);
   HiddenBlock<T> block(out, in, threads);
-  block.prepare(out, in, W, gamma, rho, 1, threads);
+  block.prepare(out, in, W, gamma, rho, 0, threads);
   std::vector<Buffer<T>> residuals, panels;
   for (int thread = 0; thread < team_of(threads, plan.chunks()); ++thread) {
     residuals.emplace_back(out * plan.tile());

@@ -100,10 +100,7 @@ template <class T> class WeightBlock {
                           int threads) {
     const Index size = delta.rows(), out = delta.cols(), in = size - (b ? 1 : 0);
     if (const auto condition = solver_.factorise(threads))
-      throw NumericalError(
-          "the least-squares system of the weights is not positive definite to rounding "
-          "(increase alpha or the ridge, or use float64)",
-          layer, "W", *condition);
+      throw not_positive_definite("weights", layer, "W", *condition);
     const double product = solver_.solve(delta.data(), out, threads);
     const double squared_step = parallel_sum(
         out, SpdSolver::block, threads, squares_.data(), [&](Index first, Index last, int) {

@@ -117,7 +117,7 @@ template <class T> class SampleSums {
   // Start a pass from zero over samples v (columns × n); sizes not above those of the constructor.
   void begin(Index rows, Index columns, bool gram, Index n, const T* v, Reducer& reducer) {
     constexpr Index few = 64;
-    const Index used = std::min(few, n), stride = n / used;
+    const Index used = std::min(few, n), stride = std::max<Index>(1, n / few);
     T *const shift = shift_.data(), *const zeros = shift + columns, &count = shift[2 * columns];
     std::fill_n(shift, 2 * columns, T(0));
     for (Index j = 0; j < used; ++j)
@@ -129,7 +129,8 @@ template <class T> class SampleSums {
     count = static_cast<T>(used);
     reducer.add(shift, 2 * columns + 1);
     // Where most are zero the mean is below the spread, and zeros are worth more.
-    for (Index i = 0; i < columns; ++i) shift[i] = 2 * zeros[i] > count ? T(0) : shift[i] / count;
+    for (Index i = 0; i < columns; ++i)
+      shift[i] = 2 * zeros[i] > count ? T(0) : shift[i] / std::max(count, T(1));
     rows_ = rows;
     columns_ = columns;
     gram_size_ = gram ? columns * columns : 0;

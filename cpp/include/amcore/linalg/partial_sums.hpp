@@ -43,6 +43,10 @@ template <class T> class PartialSums {
     std::fill(waiting_.begin(), waiting_.end(), none);
     for (std::size_t c = 0; c < missing_.size(); ++c)
       missing_[c] = plan_.size_of(static_cast<Index>(c));
+    if (plan_.samples() == 0) {
+      of(0);
+      added(0, 0);
+    }
   }
 
   // The sums of a chunk, to be added to; one thread at a time.

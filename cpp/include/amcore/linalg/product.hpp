@@ -384,12 +384,13 @@ template <class T, class Panel> void multiply_blocks(Index m, Index n, Index k, 
   // CPUs with longer vectors have larger caches.
   constexpr Index column = K::rows * static_cast<Index>(sizeof(T)),
                   some_cache = AMCORE_VECTOR_BYTES * 3 << 10;
-  const Index group = std::max<Index>(1, some_cache / (k * column)) * K::rows;
+  const Index group = std::max<Index>(1, some_cache / (std::max<Index>(1, k) * column)) * K::rows;
   for (Index first = 0; first < m; first += group) {
     const Index end = std::min(m, first + group), last = lower ? std::min(n, end) : n;
     // The panels of the next group, in as many pieces as there are parts of this one's blocks.
     const Index next_group = round_up(std::min(m, end + group) - end, K::rows) * left_depth;
-    const Index pieces = round_up(end - first, K::rows) / K::rows * round_up(last, K::columns);
+    const Index pieces =
+        std::max<Index>(1, round_up(end - first, K::rows) / K::rows * round_up(last, K::columns));
     const Index lines = (next_group / Ahead<T>::line + pieces - 1) / pieces;
     const T* ahead = left + end * left_depth;
     const auto top = [=](Index j) {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from amcore.reference.block.sample_proximal_gradient import Rows, sample_proximal_gradient
+from amcore.reference.block.spd_solve import cholesky
 from amcore.reference.block.weight import largest_eigenvalue
 from amcore.reference.operator import Array, Regularizer
 
@@ -22,6 +23,7 @@ def hidden_update(S: Array, U: Array, W: Array, b: Array | None, gamma: float, r
     residual = U - S @ W.T if b is None else U - S @ W.T - b
     gram, wide = _smaller_gram(W), W.astype(np.float64)
     matrix = gram + gamma / rho * np.eye(len(gram))
+    cholesky(matrix, "hidden variables", "V")
     dual = len(gram) == len(W)
     K = np.linalg.solve(matrix, wide) if dual else np.linalg.solve(matrix, wide.T).T
     return S + residual @ K.astype(W.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from amcore.reference.block.spd_solve import cholesky
 from amcore.reference.operator import Array, Regularizer
 
 
@@ -45,7 +46,7 @@ def ridge_update(
     if anchor is not None:
         rhs -= alpha * (old - anchor)
     matrix = rho * total(inputs.T @ inputs) + np.diag(alpha + lam * penalty)
-    factor = np.linalg.cholesky(matrix)
+    factor = cholesky(matrix, "weights", "W")
     step = np.linalg.solve(factor.T, np.linalg.solve(factor, rhs.T)).T
     decrease = float(np.vdot(step, rhs) / 2 + alpha / 2 * np.vdot(step, step))
     new = (old + step).astype(W.dtype)

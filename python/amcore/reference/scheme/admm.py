@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from amcore.errors import NumericalError
 from amcore.reference.block.hidden import hidden_update
 from amcore.reference.block.majorized import Majorizer, majorized_gap, majorized_target
 from amcore.reference.block.output import output_update
@@ -93,11 +92,8 @@ class ADMM(LayeredScheme):
         target = majorized_target(layer.activation, Z, T, h)
         lam = layer.regularizer.curvature
         assert lam is not None
-        try:
+        with self._of_layer(i):
             W, b, decrease = ridge_update(target, V, layer.W, layer.b, beta * h, 0.0, lam)
-        except np.linalg.LinAlgError:
-            message = "the weight update's matrix is not positive definite; add a ridge"
-            raise NumericalError(message, layer=i + 1, block="W") from None
         change = V @ (W - layer.W).T + (0 if b is None else b - layer.b)
         decrease += beta * float(majorized_gap(layer.activation, Z, change, T, h))
         if b is not None and np.isfinite(W).all():
@@ -117,7 +113,8 @@ class ADMM(LayeredScheme):
             above, h = self.layers[i + 1], self.h[i + 1]
             Z, T, rho = above.linear(old), self._multiplied(i + 1), self.beta[i + 1] * h
             target = majorized_target(above.activation, Z, T, h)
-            new = hidden_update(S, target, above.W, above.b, beta, rho)
+            with self._of_layer(i):
+                new = hidden_update(S, target, above.W, above.b, beta, rho)
             change = (new - old) @ above.W.T
             decrease = beta / 2 * square(new - old) + rho / 2 * square(change)
             decrease += self.beta[i + 1] * float(majorized_gap(above.activation, Z, change, T, h))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -161,6 +162,15 @@ class LayeredScheme(ABC):
         """V_{i−1}, the input of layer i counted from 0."""
         V: Array = self.X if i == 0 else self.layers[i - 1].V
         return V
+
+    @contextmanager
+    def _of_layer(self, i: int) -> Iterator[None]:
+        """Tell an error of a block its layer."""
+        try:
+            yield
+        except NumericalError as error:
+            error.layer = i + 1
+            raise
 
     def _write(self, target: Array, new: Array, i: int, block: str) -> None:
         """Write a block, if its new value is finite."""

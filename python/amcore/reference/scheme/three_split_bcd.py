@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from amcore.errors import NumericalError
 from amcore.reference.block.hidden import regularized_hidden_update
 from amcore.reference.block.output import output_distance, regularized_output_update
 from amcore.reference.block.preactivation import preactivation_update
@@ -92,7 +91,8 @@ class ThreeSplitBCD(LayeredScheme):
                 rest = above.V - above.activation.value(above.U)
                 S = (self.gamma[i] * S + self.gamma[i + 1] * rest) / gamma
             couplings = (S, above.U, above.W, above.b, old, gamma, rho)
-            new = regularized_hidden_update(*couplings, regularizer, *self.inner)
+            with self._of_layer(i):
+                new = regularized_hidden_update(*couplings, regularizer, *self.inner)
             self._write(layer.V, new, i, "V")
             step = new - old
             change = step @ above.W.T
@@ -122,15 +122,12 @@ class ThreeSplitBCD(LayeredScheme):
         layer = self.layers[i]
         lam = layer.regularizer.curvature
         data = (layer.U, self._input(i), layer.W, layer.b, self.rho[i], self.alpha)
-        try:
+        with self._of_layer(i):
             W, b, decrease = (
                 proximal_update(*data, layer.regularizer, *self.inner, self._total_array)
                 if lam is None
                 else ridge_update(*data, lam, self._total_array)
             )
-        except np.linalg.LinAlgError:
-            message = "the weight update's matrix is not positive definite; raise alpha"
-            raise NumericalError(message, layer=i + 1, block="W") from None
         if b is not None and layer.b is not None and np.isfinite(W).all():
             self._write(layer.b, b, i, "W")
         self._write(layer.W, W, i, "W")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amcore.errors import NumericalError
 from amcore.reference.block.hidden import regularized_hidden_update
 from amcore.reference.block.majorized import Majorizer, majorized_gap, majorized_target
 from amcore.reference.block.output import output_distance, regularized_output_update
@@ -109,7 +108,8 @@ class TwoSplitBCD(LayeredScheme):
             self._expect_finite(S, i, "V")
             self._expect_finite(target, i, "V")
             data = (S, target, above.W, above.b, V, pull, rho)
-            moved = regularized_hidden_update(*data, s, *self.inner)
+            with self._of_layer(i):
+                moved = regularized_hidden_update(*data, s, *self.inner)
             step = moved - V
             change = step @ above.W.T
             half = rho / 2 * _squares(change)
@@ -201,15 +201,12 @@ class TwoSplitBCD(LayeredScheme):
         layer = self.layers[i]
         data = (target, self._input(i), layer.W, layer.b, rho, self.alpha)
         lam, total = layer.regularizer.curvature, self._total_array
-        try:
+        with self._of_layer(i):
             W, b, decrease = (
                 proximal_update(*data, layer.regularizer, *self.inner, total, anchor=anchor)
                 if lam is None
                 else ridge_update(*data, lam, total, anchor=anchor)
             )
-        except np.linalg.LinAlgError:
-            message = "the weight update's matrix is not positive definite; raise alpha"
-            raise NumericalError(message, layer=i + 1, block="W") from None
         if b is not None and np.isfinite(W).all():
             self._write(layer.b, b, i, "W")
         self._write(layer.W, W, i, "W")
