@@ -47,9 +47,9 @@ def targets(loss, rng, n, width, dtype=np.float64):
     return rng.standard_normal((n, width)).astype(dtype)
 
 
-@dataclass(frozen=True)
-class Case:
-    """A problem and a scheme, small enough to read in a failure's report."""
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A problem, a scheme and a start, small enough to read in a failure's report."""
 
     widths: tuple[int, ...]
     activations: tuple[str, ...]
@@ -57,11 +57,7 @@ class Case:
     bias: bool
     loss: str
     loss_scale: str
-    lam: tuple[float, ...]
     n: int
-    gamma: tuple[float, ...]
-    rho: tuple[float, ...]
-    alpha: float
     num_threads: int
     seed: int
     grid: bool  # inputs and weights on a coarse grid, which brings zeros, kinks and equal samples
@@ -85,18 +81,21 @@ class Case:
         X = self._normal(rng, self.n, self.widths[0]).astype(self.dtype)
         loss = operator("loss", self.loss)
         Y = targets(loss, rng, self.n, self.widths[-1], self.dtype)
-        ridges = [amcore.regularizers.ridge(lam) if lam else "none" for lam in self.lam]
         return amcore.Problem(
             self.network,
             X[samples],
             Y[samples],
             loss=loss,
             loss_scale=self.loss_scale,
-            weight_regularizer=ridges,
+            **self.regularizers(),
         )
 
+    def regularizers(self):
+        """The problem's, by keyword."""
+        raise NotImplementedError
+
     def scheme(self):
-        return amcore.ThreeSplitBCD(gamma=self.gamma, rho=self.rho, alpha=self.alpha)
+        raise NotImplementedError
 
     def weights(self):
         rng = np.random.default_rng([self.seed, 1])
@@ -117,6 +116,23 @@ class Case:
 
     def with_(self, **changes):
         return replace(self, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Example):
+    """Three-splitting with ridges."""
+
+    lam: tuple[float, ...]
+    gamma: tuple[float, ...]
+    rho: tuple[float, ...]
+    alpha: float
+
+    def regularizers(self):
+        ridges = [amcore.regularizers.ridge(lam) if lam else "none" for lam in self.lam]
+        return {"weight_regularizer": ridges}
+
+    def scheme(self):
+        return amcore.ThreeSplitBCD(gamma=self.gamma, rho=self.rho, alpha=self.alpha)
 
 
 LOSSES = st.sampled_from(names("loss"))

@@ -275,22 +275,6 @@ def problem_with(*given, loss="squared", n=300, skip=True, **options):
     return amcore.Problem(net, X, Y, loss, activation_regularizer=list(given), **options)
 
 
-@pytest.mark.parametrize("scheme", [amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(inner_iters=2)])
-@pytest.mark.parametrize("options", [{"num_threads": 2}, {"num_threads": 3, "measure_every": 2}])
-def test_threads_and_measuring_do_not_matter(options, scheme):
-    problem = problem_with(
-        "l1", regularizer("group_lasso"), "nonnegative", loss="cross_entropy", n=4000,
-        skip=isinstance(scheme, amcore.ThreeSplitBCD),
-    )  # fmt: skip
-    one, many = (
-        amcore.solve(problem, scheme, max_iter=3, **given)
-        for given in ({"num_threads": 1}, options)
-    )
-    assert one.trace.objective.tobytes() == many.trace.objective.tobytes()
-    for name, array in one.state.items():
-        assert array.tobytes() == many.state[name].tobytes(), name
-
-
 def test_a_sample_does_not_depend_on_the_others():
     """The hidden and the output update of samples alone and among others, bit by bit."""
     whole = problem_with("l1", "box", "l0", loss="cross_entropy")
@@ -306,18 +290,6 @@ def test_a_sample_does_not_depend_on_the_others():
         amcore.solve(p, scheme, max_iter=1, init=s).state for p, s in ((whole, start), (part, few))
     )
     assert all_of_it["V3"][some].tobytes() == alone["V3"].tobytes()
-
-
-@pytest.mark.parametrize("backend", ["native", "reference"])
-@pytest.mark.parametrize("scheme", [amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(inner_iters=2)])
-def test_a_run_continues_with_the_same_bits(scheme, backend):
-    skip = isinstance(scheme, amcore.ThreeSplitBCD)
-    problem = problem_with("l1", "box", "elastic_net", n=50, skip=skip)
-    whole = amcore.solve(problem, scheme, max_iter=4, backend=backend)
-    half = amcore.solve(problem, scheme, max_iter=2, backend=backend)
-    rest = amcore.solve(problem, scheme, max_iter=2, init=half.state, backend=backend)
-    for name, array in whole.state.items():
-        assert array.tobytes() == rest.state[name].tobytes(), name
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

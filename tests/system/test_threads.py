@@ -111,11 +111,6 @@ def work(seed, num_threads=None):
     )
 
 
-@pytest.mark.parametrize("num_threads", [1, 2, 3, 8, 33, None])
-def test_argument_does_not_change_the_bits(num_threads):
-    assert work(0, num_threads) == work(0, 1)
-
-
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_several_solves_at_once(num_threads):
     expected = [work(seed, num_threads) for seed in range(6)]
@@ -206,17 +201,3 @@ assert (objective == again).all()
 print("same")
 """
     assert run_python(code) == ["same"]
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_resumed_run_of_two_splitting_has_the_same_bits(seed):
-    """Which samples of a tile need a larger h leaves no trace in sums kept from sweep to sweep."""
-    rng = np.random.default_rng(3)
-    X, Y = rng.normal(size=(3000, 20)), rng.integers(0, 5, 3000)
-    given = amcore.Problem(amcore.Network([20, 40, 30, 5], "relu"), X, Y, loss="hinge")
-    scheme = amcore.TwoSplitBCD(inner_iters=2)
-    whole = amcore.solve(given, scheme, max_iter=3, seed=seed).state
-    half = amcore.solve(given, scheme, max_iter=2, seed=seed).state
-    resumed = amcore.solve(given, scheme, max_iter=1, init=half).state
-    for name, array in whole.items():
-        np.testing.assert_array_equal(resumed[name], array)

@@ -285,16 +285,6 @@ def test_decrease_is_the_difference_of_objectives(backend, case):
     assert (np.abs(f[:-1] - f[1:] - trace.decrease) <= 1e-13 * f[:-1]).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_unmeasured_decrease_is_the_difference_of_objectives(backend):
-    trace = PLAIN.solve(max_iter=6, measure_every=3, backend=backend).trace
-    np.testing.assert_allclose(trace.decrease, -np.diff(trace.objective), rtol=1e-9)
-    unmeasured = [False, True, True, False, True, True, False]
-    assert np.isnan(trace.subgradient_distance).tolist() == unmeasured
-    for norms in trace.step_norm.values():
-        assert np.isnan(norms).tolist() == unmeasured[1:]
-
-
 PLAIN = Case(
     widths=(2, 3, 1),
     activations=("tanh", "identity"),

@@ -213,48 +213,6 @@ def test_float32_is_near_float64():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_state_is_all_there_is(backend):
-    """Continued from a copy of its state, a run gives the same bits."""
-    problem = make()
-    scheme = graded(problem, dual_init="backprop")
-    whole = amcore.solve(problem, scheme, max_iter=7, backend=backend)
-    first = amcore.solve(problem, scheme, max_iter=3, backend=backend)
-    second = amcore.solve(problem, scheme, max_iter=4, init=first.state, backend=backend)
-    for name, array in whole.state.items():
-        np.testing.assert_array_equal(second.state[name], array, err_msg=name)
-    np.testing.assert_array_equal(second.trace.objective[1:], whole.trace.objective[4:])
-    np.testing.assert_array_equal(second.trace.decrease, whole.trace.decrease[3:])
-    assert second.trace.objective[0] == pytest.approx(whole.trace.objective[3], rel=1e-14)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_measuring_less_changes_nothing_else(backend):
-    problem = make()
-    scheme = graded(problem)
-    often, seldom = (
-        amcore.solve(problem, scheme, max_iter=6, measure_every=m, backend=backend) for m in (1, 4)
-    )
-    for name, array in often.state.items():
-        np.testing.assert_array_equal(seldom.state[name], array)
-    np.testing.assert_array_equal(seldom.trace.objective, often.trace.objective)
-    np.testing.assert_array_equal(seldom.trace.monitors["dual2"], often.trace.monitors["dual2"])
-    assert np.isnan(seldom.trace.subgradient_distance[1:4]).all()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_threads_do_not_change_the_bits(dtype):
-    problem = make([20, 40, 30, 5], n=2999)
-    scheme = graded(problem)
-    one, three = (
-        amcore.solve(problem, scheme, max_iter=3, num_threads=t, dtype=dtype) for t in (1, 3)
-    )
-    for name, array in one.state.items():
-        np.testing.assert_array_equal(three.state[name], array)
-    np.testing.assert_array_equal(three.trace.decrease, one.trace.decrease)
-    np.testing.assert_array_equal(three.trace.subgradient_distance, one.trace.subgradient_distance)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_xi_changes_what_is_measured_and_not_the_iterates(backend):
     problem = make()
     runs = [

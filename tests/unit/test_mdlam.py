@@ -163,30 +163,6 @@ def test_the_first_two_sweeps_extrapolate_nothing_and_later_ones_help():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("schedule", [None, (0.5, 0.05)])
-def test_a_state_continues_with_the_same_bits(schedule, backend):
-    problem = make(weight_regularizer="elastic_net")
-    scheme = amcore.MDLAM(epsilon=0.4, epsilon_schedule=schedule)
-    whole = amcore.solve(problem, scheme, max_iter=12, backend=backend)
-    first = amcore.solve(problem, scheme, max_iter=7, backend=backend)
-    rest = amcore.solve(problem, scheme, max_iter=5, init=first.state, backend=backend)
-    for name, array in whole.state.items():
-        np.testing.assert_array_equal(rest.state[name], array, err_msg=name)
-    np.testing.assert_array_equal(rest.trace.objective[1:], whole.trace.objective[8:])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_measuring_changes_nothing(backend):
-    problem, scheme = make(activation="sigmoid"), amcore.MDLAM(epsilon=0.05)
-    states = [
-        amcore.solve(problem, scheme, max_iter=6, measure_every=m, backend=backend).state
-        for m in (1, 6)
-    ]
-    for name in states[0]:
-        np.testing.assert_array_equal(states[0][name], states[1][name])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_schedule(activation, backend):
     problem = make(activation=activation)
@@ -252,19 +228,6 @@ def test_many_runs_at_once_keep_their_marks():
     scheme = amcore.MDLAM(epsilon=1.0, epsilon_schedule=(0.5, 0.3))
     for run in amcore.solve_many(problem, scheme, seed=range(2), max_iter=4):
         assert run.trace.marks == [(1, "epsilon changed"), (2, "epsilon changed")]
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_threads_change_no_bit(dtype):
-    problem = make((20, 40, 30, 5), "tanh", "cross_entropy", n=2501, dtype=dtype)
-    scheme = amcore.MDLAM(epsilon=0.05, epsilon_schedule=(0.7, 0.01))
-    runs = [amcore.solve(problem, scheme, max_iter=5, num_threads=t) for t in (1, 2, 3)]
-    for run in runs[1:]:
-        for name, array in runs[0].state.items():
-            np.testing.assert_array_equal(run.state[name], array, err_msg=name)
-        for column in ("objective", "subgradient_distance", "decrease"):
-            first = getattr(runs[0].trace, column)
-            np.testing.assert_array_equal(getattr(run.trace, column), first)
 
 
 def test_many_tiles_and_chunks():

@@ -48,42 +48,6 @@ def test_start_is_the_forward_pass(backend):
     assert run.trace.parts["linear2"][0] == run.trace.parts["activation2"][0] == 0
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_continuing_gives_the_same_bits(backend):
-    whole = amcore.solve(PROBLEM, SCHEME, max_iter=8, backend=backend)
-    half = amcore.solve(PROBLEM, SCHEME, max_iter=3, backend=backend)
-    before = half.state.copy()
-    rest = amcore.solve(PROBLEM, SCHEME, max_iter=5, init=half.state, backend=backend)
-    assert same_state(rest.state, whole.state)
-    assert same_state(half.state, before), "the state given was changed"
-    np.testing.assert_array_equal(rest.trace.objective[1:], whole.trace.objective[4:])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_iterate_is_solve(backend):
-    run = amcore.solve(PROBLEM, SCHEME, max_iter=4, backend=backend)
-    sweeps = 0
-    for step in amcore.iterate(PROBLEM, SCHEME, max_iter=4, backend=backend):
-        sweeps += 1
-        assert step.sweep == sweeps == len(step.trace)
-        assert step.record.objective == run.trace.objective[sweeps]
-        assert step.weights[0][0] is step.state["W1"]
-    assert sweeps == 4 and same_state(step.state, run.state)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_measure_every(backend):
-    every = amcore.solve(PROBLEM, SCHEME, max_iter=5, backend=backend)
-    some = amcore.solve(PROBLEM, SCHEME, max_iter=5, measure_every=2, backend=backend)
-    assert same_state(every.state, some.state)
-    np.testing.assert_array_equal(every.trace.objective, some.trace.objective)
-    measured = [True, False, True, False, True, True]
-    assert np.isfinite(some.trace.subgradient_distance).tolist() == measured
-    np.testing.assert_array_equal(
-        every.trace.subgradient_distance[measured], some.trace.subgradient_distance[measured]
-    )
-
-
 def test_explicit_weights_are_copied():
     weights = amcore.initialization.he.weights(NET, 5)
     kept = [W.copy() for W, _ in weights]
@@ -275,48 +239,3 @@ def test_two_processes_solve_one_problem(backend):
         np.testing.assert_allclose(run.state["W2"], whole.state["W2"], rtol=1e-8, atol=1e-11)
     joined = np.vstack([runs[rank].state["V2"] for rank in (0, 1)])
     np.testing.assert_allclose(joined, whole.state["V2"], rtol=1e-8, atol=1e-11)
-
-
-KEEPING = [  # and no number of the sweep, as MDLAM's extrapolation goes by
-    (amcore.ADMM(), "sigmoid"),
-    (amcore.TwoSplitBCD(), "relu"),
-    (amcore.TwoSplitBCD(), ["sigmoid", "identity"]),
-    (amcore.TwoSplitBCD(inner_iters=2), "relu"),
-]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("scheme", "activation"), [*KEEPING, (amcore.MDLAM(), "relu")])
-def test_kept_products_change_no_bit(scheme, activation, dtype):
-    X = rng.normal(size=(900, 12))
-    problem = amcore.Problem(amcore.Network([12, 20, 15, 3], activation), X, X[:, :3])
-
-    def runs(keep, edit):
-        steps = amcore.iterate(problem, scheme, max_iter=5, dtype=dtype, keep_products=keep)
-        for step in steps:
-            if edit:
-                step.state["V1"][7] = step.state["V1"][8]
-                step.state["W2"][...] *= 1.5
-        return step
-
-    for edit in (False, True):
-        kept, again = runs(True, edit), runs(False, edit)
-        assert same_state(kept.state, again.state)
-        assert kept.trace.objective.tobytes() == again.trace.objective.tobytes()
-
-
-@pytest.mark.parametrize("measure_every", [1, 3])
-@pytest.mark.parametrize(("scheme", "activation"), [(amcore.ThreeSplitBCD(), "relu"), *KEEPING])
-def test_kept_products_are_not_those_of_a_state_that_is_set_back(scheme, activation, measure_every):
-    X = rng.normal(size=(900, 12))
-    problem = amcore.Problem(amcore.Network([12, 20, 15, 3], activation), X, X[:, :3])
-    steps = amcore.iterate(problem, scheme, max_iter=4, measure_every=measure_every)
-    next(steps)
-    start = {name: array.copy() for name, array in next(steps).state.items()}
-    first = next(steps)
-    after = {name: array.copy() for name, array in first.state.items()}
-    for name, array in first.state.items():
-        array[...] = start[name]
-    again = next(steps)
-    assert same_state(again.state, after)
-    assert again.record.objective == first.record.objective

@@ -168,52 +168,6 @@ def test_descends_for_extreme_weights(exponent, backend):
         assert (np.diff(trace.objective) <= slack).all()
 
 
-def bits(run):
-    return {name: array.tobytes() for name, array in run.state.items()}
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("widths", "skip"), [([300, 40, 30, 5], False), ([6, 6, 6, 6], True)])
-def test_kept_products_change_no_bit(widths, skip, dtype):
-    problem = make(widths, skip, "relu", n=1500)  # several tiles and chunks
-    scheme = scheme_for(problem)
-    kept, again = (
-        amcore.solve(problem, scheme, max_iter=4, dtype=dtype, keep_products=keep)
-        for keep in (True, False)
-    )
-    assert bits(kept) == bits(again)
-    assert kept.trace.objective.tobytes() == again.trace.objective.tobytes()
-    assert kept.trace.decrease.tobytes() == again.trace.decrease.tobytes()
-
-
-EDITS = {
-    "one entry of V": lambda state: state["V1"].__setitem__((7, 3), 0.25),
-    "every sign of V": lambda state: np.negative(state["V2"], out=state["V2"]),
-    "V doubled": lambda state: np.multiply(state["V1"], 2, out=state["V1"]),
-    "samples exchanged": lambda state: state["V1"].__setitem__([3, 4], state["V1"][[4, 3]]),
-    "one weight": lambda state: state["W2"].__setitem__((0, 0), 3),
-    "the biases exchanged": lambda state: state["b1"].__setitem__(slice(None), state["b1"][::-1]),
-    "U": lambda state: state["U2"].__setitem__(slice(None), 0.5),
-}
-
-
-@pytest.mark.parametrize("edit", EDITS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_kept_products_do_not_outlast_an_edit_of_the_state(edit, dtype):
-    problem = make([9, 12, 7, 3], False, "relu", n=700)
-    scheme = scheme_for(problem)
-
-    def objectives(keep):
-        found = []
-        steps = amcore.iterate(problem, scheme, max_iter=3, dtype=dtype, keep_products=keep)
-        for step in steps:
-            found.append(step.record.objective)
-            EDITS[edit](step.state)
-        return found
-
-    assert objectives(True) == objectives(False)
-
-
 def test_the_former_name_of_inner_steps_is_taken_with_a_warning():
     with pytest.warns(FutureWarning, match="inner_steps") as caught:
         former = amcore.ThreeSplitBCD(inner_iters=7)

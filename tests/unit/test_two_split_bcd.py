@@ -231,29 +231,6 @@ def test_decreases_are_accurate_in_float32(inner_iters, sigma, alpha, least, mos
         before = f
 
 
-@pytest.mark.parametrize("sigma", ["relu", "sigmoid"])
-@pytest.mark.parametrize("inner_iters", [1, 2])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_and_measuring_change_no_bit_and_a_state_goes_on(dtype, inner_iters, sigma):
-    problem, scheme = (
-        make((6, 40, 30, 3), sigma, n=3000),
-        amcore.TwoSplitBCD(inner_iters=inner_iters),
-    )
-    whole = amcore.solve(problem, scheme, max_iter=6, num_threads=1, dtype=dtype)
-    for options in ({"num_threads": 2}, {"num_threads": 3, "measure_every": 4}):
-        run = amcore.solve(problem, scheme, max_iter=6, dtype=dtype, **options)
-        assert_same_bits(run.state, whole.state)
-        assert np.array_equal(run.trace.objective[1:], whole.trace.objective[1:])
-    half = amcore.solve(problem, scheme, max_iter=3, dtype=dtype)
-    assert_same_bits(
-        amcore.solve(problem, scheme, max_iter=3, init=half.state, dtype=dtype).state, whole.state
-    )
-
-
-def assert_same_bits(state, other):
-    assert all(np.array_equal(array, other[name]) for name, array in state.items())
-
-
 def test_kinks_make_the_distance_a_bound():
     scheme = amcore.TwoSplitBCD()
     assert amcore.solve(make(sigma="relu"), scheme, max_iter=1).trace.distance_is_bound
