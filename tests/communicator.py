@@ -2,13 +2,15 @@
 
 import threading
 
+from amcore.errors import ProcessError
+
 
 class Communicator:
     """Adds the arrays of all members, as an MPI communicator's Allreduce does."""
 
     def __init__(self, size):
         self.size = size
-        self.barrier = threading.Barrier(size, timeout=60)
+        self.barrier = threading.Barrier(size, timeout=20)
         self.arrays = [None] * size
         self.calls = 0
 
@@ -35,30 +37,33 @@ class Member:
         assert send.flags.c_contiguous and receive.flags.c_contiguous
         receive[...] = self.communicator.total(self.rank, send)
 
-    def add(self, array):
-        """Add in place, as the engines want it."""
-        assert array.ndim == 1 and array.flags.c_contiguous and array.flags.writeable
-        array[...] = self.communicator.total(self.rank, array)
 
+def outcomes(communicator, work):
+    """Run work(rank) in a thread each; return the results or errors in order.
 
-def together(communicator, work):
-    """Run work(rank) in a thread each; return the results in order, or raise the first error."""
-    results, errors = [None] * communicator.size, []
+    A member that waits for one that does not come ends in a BrokenBarrierError.
+    """
+    found = [None] * communicator.size
 
     def run(rank):
         try:
-            results[rank] = work(rank)
+            found[rank] = work(rank)
         except BaseException as error:
-            communicator.barrier.abort()
-            errors.append(error)
+            found[rank] = error
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(communicator.size)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return found
+
+
+def together(communicator, work):
+    """Run work(rank) in a thread each; return the results in order, or raise the first error."""
+    results = outcomes(communicator, work)
+    errors = [result for result in results if isinstance(result, BaseException)]
     if errors:
-        raise next(
-            (e for e in errors if not isinstance(e, threading.BrokenBarrierError)), errors[0]
-        )
+        of_others = (threading.BrokenBarrierError, ProcessError)
+        raise next((error for error in errors if not isinstance(error, of_others)), errors[0])
     return results

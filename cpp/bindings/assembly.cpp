@@ -40,9 +40,10 @@ void Assembly::check() const {
   one_per_layer(weight_regularizers.size(), N, "weight_regularizers");
   one_per_layer(activation_regularizers.size(), N, "activation_regularizers");
   positive(loss_weight, "loss_weight");
-  if (X.ndim() != 2 || X.shape(0) < 1)
-    throw py::value_error("X: expected shape (n_samples, n_features) with n_samples > 0, got " +
-                          to_string(shape_of(X)));
+  if (X.ndim() != 2)
+    throw py::value_error("X: expected two dimensions, got shape " + to_string(shape_of(X)));
+  if (X.shape(0) < 1 && collective.is_none())
+    throw py::value_error("X: expected at least one sample, got none");
 }
 
 template <class T> Problem<T> Assembly::problem(const Declaration& scheme) const {

@@ -29,7 +29,7 @@ struct Assembly {
   std::vector<Operator<Regularizer>> weight_regularizers;
   std::vector<Operator<Regularizer>> activation_regularizers;
   int threads;
-  py::object reducer;
+  py::object collective;
   bool keep_products;
 
   // Refuses what no scheme takes.

@@ -20,10 +20,10 @@ const std::map<std::string, BuildScheme*>& schemes() {
 }
 
 std::unique_ptr<Scheme> build_named(const std::string& stem, const Assembly& assembly,
-                                    const py::dict& options, Reducer& reducer) {
+                                    const py::dict& options, Collective& collective) {
   const auto found = schemes().find(stem);
   if (found == schemes().end()) throw py::value_error("no scheme is named '" + stem + "'");
-  return found->second(assembly, options, reducer);
+  return found->second(assembly, options, collective);
 }
 
 }  // namespace
@@ -31,8 +31,8 @@ std::unique_ptr<Scheme> build_named(const std::string& stem, const Assembly& ass
 Engine::Engine(const std::string& scheme, std::shared_ptr<const Assembly> assembly,
                const py::dict& options)
     : assembly_(std::move(assembly)),
-      reducer_(assembly_->reducer),
-      scheme_(build_named(scheme, *assembly_, options, reducer_)) {}
+      collective_(assembly_->collective),
+      scheme_(build_named(scheme, *assembly_, options, collective_)) {}
 
 void bind_schemes(py::module_& m) {
   m.def("schemes", [] {
@@ -47,7 +47,7 @@ void bind_schemes(py::module_& m) {
                        Operator<Loss> loss, double loss_weight,
                        std::vector<Operator<Regularizer>> weight_regularizers,
                        std::vector<Operator<Regularizer>> activation_regularizers, Threads threads,
-                       py::object reducer, bool keep_products) {
+                       py::object collective, bool keep_products) {
              Assembly given{X,
                             Y,
                             std::move(layers),
@@ -59,7 +59,7 @@ void bind_schemes(py::module_& m) {
                             std::move(weight_regularizers),
                             std::move(activation_regularizers),
                             threads,
-                            std::move(reducer),
+                            std::move(collective),
                             keep_products};
              given.check();
              return given;
@@ -67,7 +67,7 @@ void bind_schemes(py::module_& m) {
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("numbers"),
            py::arg("activations"), py::arg("skip"), py::arg("loss"), py::arg("loss_weight"),
            py::arg("weight_regularizers"), py::arg("activation_regularizers"),
-           py::arg("num_threads"), py::arg("reducer"), py::arg("keep_products") = true);
+           py::arg("num_threads"), py::arg("collective"), py::arg("keep_products") = true);
 
   py::class_<Engine>(m, "Engine", py::module_local())
       .def(py::init<const std::string&, std::shared_ptr<Assembly>, const py::dict&>(),

@@ -6,11 +6,12 @@
 
 namespace amcore::bindings {
 
-using BuildScheme = std::unique_ptr<Scheme>(const Assembly&, const py::dict& options, Reducer&);
+using BuildScheme = std::unique_ptr<Scheme>(const Assembly&, const py::dict& options, Collective&);
 
 // The build instantiates it for every scheme, in a file each.
-template <template <class> class Of>
-std::unique_ptr<Scheme> build(const Assembly& assembly, const py::dict& given, Reducer& reducer) {
+template <template <class> class Of> std::unique_ptr<Scheme> build(const Assembly& assembly,
+                                                                   const py::dict& given,
+                                                                   Collective& collective) {
   typename Of<double>::Options options;
   OptionReader reader(given, assembly.layers.size());
   options.each(reader);
@@ -18,7 +19,7 @@ std::unique_ptr<Scheme> build(const Assembly& assembly, const py::dict& given, R
   return dispatch(assembly.X, "X", [&](auto zero) -> std::unique_ptr<Scheme> {
     using T = decltype(zero);
     return std::make_unique<Of<T>>(assembly.problem<T>(Of<T>::declaration()), options,
-                                   Execution{assembly.threads, reducer, assembly.keep_products});
+                                   Execution{assembly.threads, collective, assembly.keep_products});
   });
 }
 

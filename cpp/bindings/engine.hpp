@@ -6,19 +6,21 @@
 
 namespace amcore::bindings {
 
-// Sums over all processes through a Python callable that adds a 1-D array in place.
-class CallableReducer final : public Reducer {
+// A collective of Python, whose sum and max work on a 1-D array in place; None: one process.
+class PythonCollective final : public Collective {
  public:
-  explicit CallableReducer(py::object add) : add_(std::move(add)) {}
-  void add(float* x, Index n) override { call(x, n); }
-  void add(double* x, Index n) override { call(x, n); }
+  explicit PythonCollective(py::object of) : of_(std::move(of)) {}
+  void sum(float* x, Index n) override { meet("sum", x, n); }
+  void sum(double* x, Index n) override { meet("sum", x, n); }
+  void max(double* x, Index n) override { meet("max", x, n); }
 
  private:
-  template <class T> void call(T* x, Index n) {
-    if (add_.is_none()) return;
-    with_gil([&] { add_(py::array_t<T>({n}, x, py::capsule(x, [](void*) {}))); });  // a view
+  template <class T> void meet(const char* how, T* x, Index n) {
+    if (of_.is_none()) return;
+    with_gil(
+        [&] { of_.attr(how)(py::array_t<T>({n}, x, py::capsule(x, [](void*) {}))); });  // a view
   }
-  py::object add_;
+  py::object of_;
 };
 
 class Engine {
@@ -30,7 +32,7 @@ class Engine {
 
  private:
   const std::shared_ptr<const Assembly> assembly_;
-  CallableReducer reducer_;
+  PythonCollective collective_;
   const std::unique_ptr<Scheme> scheme_;
 };
 

@@ -73,7 +73,7 @@ class Assembly:
         weight_regularizers: Sequence[Regularizer],
         activation_regularizers: Sequence[Regularizer],
         num_threads: int,
-        reducer: Callable[[Array], None] | None,
+        collective: Any,
         keep_products: bool = ...,
     ) -> None: ...
 

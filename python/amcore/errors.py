@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NumericalError"]
+__all__ = ["NumericalError", "ProcessError"]
+
+
+class ProcessError(RuntimeError):
+    """Another process of a distributed run failed, which ends all of them."""
 
 
 class NumericalError(ArithmeticError):

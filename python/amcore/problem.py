@@ -102,8 +102,6 @@ class Problem:
         }
 
         inputs = network.check_inputs(X)
-        if len(inputs) == 0:
-            raise ValueError(f"X: expected at least one sample, got shape {inputs.shape}")
         targets, classes, vector = _targets(Y, inputs, loss, network.widths[-1])
 
         object.__setattr__(self, "network", network)

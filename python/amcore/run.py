@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from amcore import _checks
 from amcore._checks import Array
 from amcore._interrupt import DeferredInterrupt, StopRequest
+from amcore.collective import Collective
 from amcore.errors import NumericalError
 from amcore.initialization import RULES, Rule
 from amcore.network import Weights
@@ -50,45 +52,48 @@ class Run:
         comm: Any,
         keep_products: bool,
     ) -> None:
-        if not isinstance(problem, Problem):
-            raise TypeError(f"problem: expected a Problem, got {_checks.describe(problem)}")
-        if not isinstance(scheme, Scheme):
-            raise TypeError(
-                f"scheme: expected a scheme such as ThreeSplitBCD(), got {_checks.describe(scheme)}"
-            )
-        regularized = any(r.name != "none" for r in problem.activation_regularizers)
-        if regularized and not scheme.regularizes_activations:
-            raise ValueError(
-                f"activation_regularizer: {type(scheme).__name__} takes none, "
-                f"got {problem.activation_regularizers}"
-            )
-        scheme.check(problem)
-        self.problem, self.scheme = problem, scheme
-        self.max_iter = _checks.integer("max_iter", max_iter, 0)
-        self.tol = _checks.number("tol", tol, least=0)
-        self.measure_every = _checks.integer("measure_every", measure_every, 1)
-        self.num_threads = _checks.threads(num_threads) or None
-        self.backend = _checks.choice("backend", backend, ("native", "reference"))
-        self.callbacks = _callbacks(callbacks)
-        if comm is not None and not callable(getattr(comm, "Allreduce", None)):
-            raise TypeError(
-                f"comm: expected a communicator with Allreduce, got {_checks.describe(comm)}"
-            )
-        if comm is not None and seed is None:
-            raise ValueError("seed: expected one, the same on all processes, got None with comm")
-        if comm is not None and not scheme.distributed:
-            raise ValueError(f"comm: {type(scheme).__name__} runs in one process only")
-        self.comm = comm
-        self.keep_products = _checks.flag("keep_products", keep_products)
-        self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
-        self.X = _checks.cast("X", problem.X, self.dtype)
-        self.Y = _checks.cast("Y", problem.Y, self.dtype)
-        self.start, self.continues = self._checked_start(init, seed)
+        self.comm, self.collective = comm, Collective(comm)
+        with self.collective.joint():
+            if not isinstance(problem, Problem):
+                raise TypeError(f"problem: expected a Problem, got {_checks.describe(problem)}")
+            if not isinstance(scheme, Scheme):
+                got = _checks.describe(scheme)
+                raise TypeError(f"scheme: expected a scheme such as ThreeSplitBCD(), got {got}")
+            regularized = any(r.name != "none" for r in problem.activation_regularizers)
+            if regularized and not scheme.regularizes_activations:
+                raise ValueError(
+                    f"activation_regularizer: {type(scheme).__name__} takes none, "
+                    f"got {problem.activation_regularizers}"
+                )
+            scheme.check(problem)
+            self.problem, self.scheme = problem, scheme
+            self.max_iter = _checks.integer("max_iter", max_iter, 0)
+            self.tol = _checks.number("tol", tol, least=0)
+            self.measure_every = _checks.integer("measure_every", measure_every, 1)
+            self.num_threads = _checks.threads(num_threads) or None
+            self.backend = _checks.choice("backend", backend, ("native", "reference"))
+            self.callbacks = _callbacks(callbacks)
+            if comm is not None and seed is None:
+                raise ValueError(
+                    "seed: expected one, the same on all processes, got None with comm"
+                )
+            if comm is None and problem.n_samples == 0:
+                raise ValueError(f"X: expected at least one sample, got shape {problem.X.shape}")
+            self.keep_products = _checks.flag("keep_products", keep_products)
+            self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
+            self.X = _checks.cast("X", problem.X, self.dtype)
+            self.Y = _checks.cast("Y", problem.Y, self.dtype)
+            self.start, self.continues = self._checked_start(init, seed)
 
-        self.state = State({})
-        self.trace = self._checked_trace(trace)
-        self.stop_reason = ""
-        self.error: BaseException | None = None
+            self.state = State({})
+            self.trace = self._checked_trace(trace)
+            self.stop_reason = ""
+            self.error: BaseException | None = None
+            if comm is not None and not self.collective.same(self._digest()):
+                raise ValueError(
+                    "comm: expected the same arguments on all processes, but for the samples and "
+                    "callbacks, got others"
+                )
 
     def steps(self, interrupt: StopRequest | None = None) -> Iterator[Step]:
         """Sweep until something stops the run; a step is yielded after every sweep."""
@@ -112,12 +117,15 @@ class Run:
                 with self._whole():
                     begin = perf_counter()
                     step = self._append(engine.sweep(measured), sweep, begin, measured=measured)
-        except GeneratorExit:
-            self.stop_reason = self.stop_reason or "closed"
+        except GeneratorExit as error:
+            if not self.stop_reason:
+                self.stop_reason = "closed"
+                self.collective.fail(error)
             raise
         except BaseException as error:
             if error is not self.error:  # from a signal's handler, between two sweeps
                 self.fail(error, "interrupted")
+            self.collective.fail(error)
             raise
         finally:
             self._end()
@@ -252,7 +260,9 @@ class Run:
             arrays[name][...] = values
         self.start = {}
         self.state = State(arrays, self.problem)
-        n = float(self._sum(self.problem.n_samples))
+        n = self.collective.total(self.problem.n_samples)
+        if n == 0:
+            raise ValueError("X: expected at least one sample on some process, got none on all")
         return self.scheme.engine(
             self.problem,
             self.state,
@@ -260,7 +270,7 @@ class Run:
             Y=self.Y,
             loss_weight=1.0 if self.problem.loss_scale == "sum" else 1 / n,
             num_threads=self.num_threads or 0,
-            reducer=None if self.comm is None else self._add,
+            collective=None if self.comm is None else self.collective,
             backend=self.backend,
             keep_products=self.keep_products,
         )
@@ -332,7 +342,7 @@ class Run:
     def _notify(self, event: str, step: Step) -> list[str]:
         """Call the callbacks; return the names of those that stop the run.
 
-        An error of one is kept, to be raised when all processes know that the run is over.
+        An error of one is kept, to be raised when the last sweep is measured.
         """
         stopping = []
         for callback in self.callbacks:
@@ -349,7 +359,8 @@ class Run:
     ) -> None:
         """Set the reason to stop, if there is one here or on any other process."""
         if self.error is not None:
-            pass  # the reason is set
+            if self.comm is not None:
+                raise self.error
         elif step.record.subgradient_distance <= self.tol:
             self.stop_reason = "tol"
         elif stopping:
@@ -358,7 +369,7 @@ class Run:
             self.stop_reason = "interrupted"
         elif step.sweep >= last:
             self.stop_reason = "max_iter"
-        if self._sum(bool(self.stop_reason)) and not self.stop_reason:
+        if self.collective.total(bool(self.stop_reason)) and not self.stop_reason:
             self.stop_reason = "another process"
 
     def _end(self) -> None:
@@ -376,18 +387,29 @@ class Run:
             assert self.error is not None
             self.error.add_note(f"Then the end of a callback raised {late!r}.")
 
-    def _add(self, array: Array) -> None:
-        """Add an array over all processes, in place."""
-        total = np.empty_like(array)
-        self.comm.Allreduce(array, total)
-        array[...] = total
-
-    def _sum(self, number: float) -> float:
-        if self.comm is None:
-            return number
-        array = np.array([number], np.float64)
-        self._add(array)
-        return float(array[0])
+    def _digest(self) -> bytes:
+        """Return a digest of what all processes of a run have in common, weights included."""
+        problem = self.problem
+        common = (
+            problem.network,
+            problem.loss,
+            problem.loss_scale,
+            problem.weight_regularizers,
+            problem.activation_regularizers,
+            self.scheme,
+            self.max_iter,
+            self.tol,
+            self.measure_every,
+            self.backend,
+            str(self.dtype),
+            self.continues,
+            len(self.trace),
+        )
+        digest = hashlib.blake2b(repr(common).encode(), digest_size=16)
+        for name, array in sorted(self.start.items()):
+            if array.ndim == 0 or name[0] in "Wb":
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.digest()
 
 
 def _expect_finite(record: Record, measured: bool) -> None:

@@ -76,7 +76,7 @@ def engine(stem, names, settings, activation, X, Y, **given):
         "weight_regularizers": [_core.Regularizer("ridge", [0.5])] * 2,
         "activation_regularizers": [_core.Regularizer("none")] * 2,
         "num_threads": 1,
-        "reducer": None,
+        "collective": None,
     }
     for name in assembly:
         assembly[name] = given.pop(name, assembly[name])
@@ -423,7 +423,7 @@ def test_wrong_options_of_admm_are_refused(options):
         {"activations": [None, relu]},
         {"loss": relu},
         {"weight_regularizers": [relu, relu]},
-        {"reducer": 3},
+        {"collective": 3},
         {"layers": [(1, 2, 3)]},
     ],
 )

@@ -4,9 +4,9 @@
 #include <numeric>
 
 #include "amcore/check.hpp"
+#include "amcore/collective.hpp"
 #include "amcore/linalg/partial_sums.hpp"
 #include "amcore/parallel.hpp"
-#include "amcore/reducer.hpp"
 #include "amcore/tile.hpp"
 #include "test.hpp"
 
@@ -93,7 +93,7 @@ template <class T> void partial_sums_on_any_threads() {
     const TilePlan plan(n, 3, sizeof(T), 2 * sizeof(T), 1 << 30);
     const std::vector<T> x = normal<T>(n, 4);
     PartialSums<T> parts(plan, 2);
-    Reducer alone;
+    Collective alone;
     const auto on = [&](int threads) {
       parts.begin(2);
       parallel_for(plan.chunks(), threads, [&](Index chunk, int) {

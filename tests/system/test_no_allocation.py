@@ -62,7 +62,7 @@ template <class T> struct Example {
   RegularizerOf<regularizer::RidgeRegularizer, T> ridge{ParameterValues{0.1}};
   RegularizerOf<regularizer::L1Regularizer, T> l1{ParameterValues{0.1}};
   ActivationOf<activation::TanhActivation, T> tanh{ParameterValues{}};
-  Reducer reducer;
+  Collective collective;
 
   T* draw(Index size) {
     std::normal_distribution<double> normal;
@@ -104,7 +104,7 @@ template <class T> struct Example {
     }
     const std::vector<double> weights(N, 0.5);
     Problem<T> problem{n, draw(widths[0] * n), one_hot(), layers, *loss, 1.0};
-    const Execution execution{threads, reducer};
+    const Execution execution{threads, collective};
     ThreeSplitBCD<T> three_split(problem, {weights, weights, 0.3}, execution);
     for (Layer<T>& layer : problem.layers) {
       layer.skip = false;

@@ -54,7 +54,9 @@ def one_step(given, scheme, old, new):
     for i, (sigma, ridge) in enumerate(
         zip(given.network.activations, given.weight_regularizers, strict=True), start=1
     ):
-        h = rule(sigma.reference)(old.state[f"V{i}"] - old.state[f"Lambda{i}"] / beta[i - 1])
+        majorizer = rule(sigma.reference)
+        T = old.state[f"V{i}"] - old.state[f"Lambda{i}"] / beta[i - 1]
+        h = majorizer(majorizer.distance(T))
         (W, b), (W_new, b_new) = old.weights[i - 1], new.weights[i - 1]
         change = V @ (W_new - W).T + (0 if b is None else b_new - b)
         lam = ridge.reference.curvature

@@ -265,7 +265,7 @@ def engine(**changes):
         "weight_regularizers": [r.native for r in problem.weight_regularizers],
         "activation_regularizers": [_core.Regularizer("none")] * 2,
         "num_threads": 1,
-        "reducer": None,
+        "collective": None,
     }
     options = {"rho": [1.0, 1.0], "epsilon": 0.1, "shrink": 1.0, "floor": 0.1, "delta": 0.0}
     for name, value in changes.items():

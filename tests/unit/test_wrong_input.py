@@ -114,7 +114,12 @@ CASES = {
     "network missing": (lambda: problem(net=[4, 5, 3]), TypeError, "network", "Network"),
     "X a vector": (lambda: problem(x=X[:, 0]), ValueError, "X", r"\(12,\)"),
     "X too narrow": (lambda: problem(x=X[:, :3]), ValueError, "X", r"\(12, 4\).*\(12, 3\)"),
-    "X empty": (lambda: problem(x=X[:0], y=LABELS[:0]), ValueError, "X", "at least one"),
+    "X empty": (
+        lambda: amcore.solve(problem(x=X[:0], y=LABELS[:0]), SCHEME),
+        ValueError,
+        "X",
+        "at least one",
+    ),
     "X with NaN": (lambda: problem(x=with_nan(X)), ValueError, "X", r"X\[1, 2\] = nan"),
     "X with inf": (lambda: problem(x=X / 0.0), ValueError, "X", "inf"),
     "X of halves": (lambda: problem(x=X.astype(np.float16)), TypeError, "X", "float16"),

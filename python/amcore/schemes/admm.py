@@ -61,7 +61,6 @@ class ADMM(Scheme):
     """
 
     stem: ClassVar[str] = "admm"
-    distributed: ClassVar[bool] = False  # h needs a maximum over all samples
     descends: ClassVar[bool] = False
     remedies: ClassVar[dict[str, str]] = {
         "W": "increase the ridge of weight_regularizer",

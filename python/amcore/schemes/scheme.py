@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, ClassVar, Protocol
 
 from amcore import _checks, _core
 from amcore._checks import Array
+from amcore.collective import Collective
 from amcore.problem import Problem
 from amcore.state import State
 
@@ -38,15 +38,13 @@ class Scheme(ABC):
     A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
     the engines (`_options`). These are found by name: the scheme `stem` of the core, and the
     class of the subclass's name in the module `stem` of `amcore.reference.scheme`. Its `numbers`
-    are those of the state that belong to no layer, arrays of no dimension in float64. A scheme that
-    needs more of other processes than sums is not `distributed`; one whose sweeps lower f but for
-    rounding `descends`. Its `remedies` say, by block, what makes the least-squares systems better
-    conditioned.
+    are those of the state that belong to no layer, arrays of no dimension in float64. One whose
+    sweeps lower f but for rounding `descends`. Its `remedies` say, by block, what makes the
+    least-squares systems better conditioned.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
-    distributed: ClassVar[bool] = True
     descends: ClassVar[bool] = True
     remedies: ClassVar[dict[str, str]] = {}
     numbers: ClassVar[tuple[str, ...]] = ()
@@ -126,7 +124,7 @@ class Scheme(ABC):
         Y: Array,
         loss_weight: float,
         num_threads: int,
-        reducer: Callable[[Array], None] | None,
+        collective: Collective | None,
         backend: str,
         keep_products: bool = True,
     ) -> Engine:
@@ -153,7 +151,7 @@ class Scheme(ABC):
             "loss_weight": loss_weight,
             "weight_regularizers": [getattr(r, backend) for r in problem.weight_regularizers],
             "num_threads": num_threads,
-            "reducer": reducer,
+            "collective": collective,
             "activation_regularizers": [
                 getattr(r, backend) for r in problem.activation_regularizers
             ],

@@ -61,7 +61,6 @@ class TwoSplitBCD(Scheme):
 
     stem: ClassVar[str] = "two_split_bcd"
     regularizes_activations: ClassVar[bool] = True
-    distributed: ClassVar[bool] = False  # h needs a maximum over all samples
     remedies: ClassVar[dict[str, str]] = {
         "W": "increase alpha or the ridge of weight_regularizer",
         "V": "increase alpha",

@@ -23,7 +23,7 @@ template <class T> void ridge_update(Index n, Index out, Index in, const T* U, c
   Buffer<T> packed(left_panels_size<T>(out, in));
   pack_left_in_parallel(out, in, W, in, Index(1), packed.data(), threads);
   SampleSums<T> sums(out, in, plan, true);
-  Reducer local;
+  Collective local;
   sums.begin(out, in, true, n, V, local);
   std::vector<Panels<T>> panels;
   std::vector<Buffer<T>> residuals;

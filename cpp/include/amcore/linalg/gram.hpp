@@ -11,10 +11,10 @@
 #include <array>
 #include <vector>
 
+#include "amcore/collective.hpp"
 #include "amcore/linalg/partial_sums.hpp"
 #include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
-#include "amcore/reducer.hpp"
 
 namespace amcore {
 
@@ -115,7 +115,7 @@ template <class T> class SampleSums {
       : parts_(plan, part_size(rows, columns, with_gram)), shift_(2 * columns + 1) {}
 
   // Start a pass from zero over samples v (columns × n); sizes not above those of the constructor.
-  void begin(Index rows, Index columns, bool gram, Index n, const T* v, Reducer& reducer) {
+  void begin(Index rows, Index columns, bool gram, Index n, const T* v, Collective& collective) {
     constexpr Index few = 64;
     const Index used = std::min(few, n), stride = std::max<Index>(1, n / few);
     T *const shift = shift_.data(), *const zeros = shift + columns, &count = shift[2 * columns];
@@ -127,7 +127,7 @@ template <class T> class SampleSums {
         zeros[i] += static_cast<T>(entry == 0);
       }
     count = static_cast<T>(used);
-    reducer.add(shift, 2 * columns + 1);
+    collective.sum(shift, 2 * columns + 1);
     // Where most are zero the mean is below the spread, and zeros are worth more.
     for (Index i = 0; i < columns; ++i)
       shift[i] = 2 * zeros[i] > count ? T(0) : shift[i] / std::max(count, T(1));
@@ -156,7 +156,7 @@ template <class T> class SampleSums {
   }
 
   // Over all processes, once every sample of this one has been added.
-  void reduce(Reducer& reducer, int threads) { parts_.reduce(reducer, threads); }
+  void reduce(Collective& collective, int threads) { parts_.reduce(collective, threads); }
 
   // With the Gram matrix only.
   Moments<T> moments() const {
@@ -208,7 +208,7 @@ template <class T> class StepGram {
              Destination<T>{parts_.of(chunk), in_, Update::add}, true);
     parts_.added(chunk, t);
   }
-  void reduce(Reducer& reducer, int threads) { parts_.reduce(reducer, threads); }
+  void reduce(Collective& collective, int threads) { parts_.reduce(collective, threads); }
 
   // W: out × in, row-major, and packed.
   double sum_of_products(Index out, const T* W, const T* packed, int threads) {

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "amcore/collective.hpp"
 #include "amcore/parallel.hpp"
-#include "amcore/reducer.hpp"
 #include "amcore/tile.hpp"
 #include "amcore/types.hpp"
 
@@ -85,7 +85,11 @@ template <class T> class PartialSums {
   }
 
   // Once all samples of this process have been added: the total over all processes.
-  void reduce(Reducer& reducer, int threads) {
+  void reduce(Collective& collective, int threads) {
+    if (plan_.samples() == 0) {
+      of(0);
+      waiting_[1] = slot_[0];
+    }
     left_.clear();
     for (std::size_t node = missing_.size(); --node > 0;) {
       const Index slot = waiting_[2 * node], other = waiting_[2 * node + 1];
@@ -98,7 +102,7 @@ template <class T> class PartialSums {
     parallel_blocks(size_, block, team, [&](Index first, Index last, int) {
       for (const auto& [from, to] : left_) add(from, to, first, last);
     });
-    reducer.add(total(), size_);
+    collective.sum(total(), size_);
   }
   T* total() const { return array(waiting_[1]); }
 

@@ -30,7 +30,7 @@ template <class T> struct Problem {
 
 struct Execution {
   int threads;  // 0: as many as the runtime gives
-  Reducer& reducer;
+  Collective& collective;
   // Keep products of all samples between sweeps where that saves some, an array per layer?
   bool keep_products = true;
 };
@@ -89,7 +89,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
         Y_(problem.Y),
         loss_(problem.loss),
         loss_weight_(problem.loss_weight),
-        reducer_(execution.reducer),
+        collective_(execution.collective),
         plan_(make_plan(problem.samples, layers_)),
         threads_(threads_for(problem.samples, flops, execution.threads)) {
     Index width = 0, out = 0, in = 0;
@@ -116,7 +116,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
       for (std::size_t k = 0; k < arrays; ++k) workspace.arrays.emplace_back(width * plan_.tile());
     }
     double total = static_cast<double>(problem.samples);
-    reducer_.add(&total, 1);
+    collective_.sum(&total, 1);
     total_samples_ = total;
   }
 
@@ -212,35 +212,37 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
     Tally total{};
     for (Index chunk = 0; chunk < plan_.chunks(); ++chunk)
       for (std::size_t k = 0; k < Sums; ++k) total[k] += tallies_.data()[chunk].tally[k];
-    reducer_.add(total.data(), static_cast<Index>(Sums));
+    collective_.sum(total.data(), static_cast<Index>(Sums));
     return total;
   }
 
-  // The greatest of body(tile, workspace) ≥ 0 over all tiles of this process.
+  // The greatest of body(tile, workspace) ≥ 0 over all tiles of all processes.
   template <class Body> double greatest(std::size_t i, Body&& body) {
     std::fill_n(maxima_.data(), plan_.chunks(), 0.0);
     pass(i, [&](Index chunk, Tile tile, Tally&, const Workspace& workspace) {
       double& most = maxima_.data()[chunk];
       most = std::max(most, body(tile, workspace));
     });
-    return *std::max_element(maxima_.data(), maxima_.data() + plan_.chunks());
+    double most = *std::max_element(maxima_.data(), maxima_.data() + plan_.chunks());
+    collective_.max(&most, 1);
+    return most;
   }
 
   // Start the sums over samples for the weights of layer i. The Gram matrix of the input never
   // changes: it is summed once.
   void begin_weight_sums(std::size_t i) {
     sums_.begin(layers_[i].out, layers_[i].in, i > 0 || keeps_gram(i), plan_.samples(), previous(i),
-                reducer_);
+                collective_);
   }
   // Do the sums of layer i include a Gram matrix that is kept for the sweeps to come? Its tiles
   // must then be added in an order that nothing in this sweep decides.
   bool keeps_gram(std::size_t i) const { return i == 0 && !input_moments_ready_; }
   void begin_gradient_sums(std::size_t i) {
     gradient_sums_.begin(layers_[i].out, layers_[i].in, false, plan_.samples(), previous(i),
-                         reducer_);
+                         collective_);
   }
   void reduce_weight_sums(std::size_t i) {
-    sums_.reduce(reducer_, threads_);
+    sums_.reduce(collective_, threads_);
     if (!keeps_gram(i)) return;
     const Index in = layers_[0].in;
     const Moments<T> moments = sums_.moments();
@@ -268,7 +270,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   // sums.
   double weight_distance(std::size_t i, double rho) {
     const Layer<T>& l = layers_[i];
-    gradient_sums_.reduce(reducer_, threads_);
+    gradient_sums_.reduce(collective_, threads_);
     const int team = team_for_entries(l.out * l.in, threads_);
     parallel_blocks(l.out, SpdSolver::block, team, [&](Index first, Index last, int) {
       for (Index j = 0; j < l.in; ++j)
@@ -285,7 +287,7 @@ template <class T, std::size_t Sums> class LayeredScheme : public Scheme {
   const T* const Y_;
   const Loss<T>& loss_;
   const double loss_weight_;
-  Reducer& reducer_;
+  Collective& collective_;
   const TilePlan plan_;
   const int threads_;
   double total_samples_ = 0;  // over all processes

@@ -120,7 +120,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
   using Base::depth, Base::pack_weights, Base::pass, Base::previous, Base::weight_distance;
   using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
   using Base::is_inexact, Base::regularizes_activations, Base::ridge_v;
-  using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
+  using Base::plan_, Base::collective_, Base::sums_, Base::threads_, Base::Y_;
   using typename Base::Tally;
   using typename Base::Workspace;
 
@@ -201,7 +201,7 @@ template <class T> class ThreeSplitBCD final : public LayeredScheme<T, ThreeSpli
       return;
     }
     const Layer<T>& l = layers_[above];
-    step_gram_.reduce(reducer_, threads_);
+    step_gram_.reduce(collective_, threads_);
     decrease += options_.rho[above] / 2 *
                 step_gram_.sum_of_products(l.out, l.W, hidden_.weights(), threads_);
   }

@@ -34,7 +34,8 @@ struct TwoSplitSum {
     distance_v,
     step_v,
     decrease_v,
-    rejected,  // samples
+    rejected,    // samples
+    unfinished,  // tiles that are not final at once
     count
   };
 };
@@ -124,7 +125,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
   using Base::depth, Base::pack_weights, Base::pass, Base::previous;
   using Base::gradient_sums_, Base::layers_, Base::loss_, Base::loss_weight_, Base::packed_;
   using Base::is_inexact, Base::regularizes_activations, Base::ridge_v;
-  using Base::plan_, Base::reducer_, Base::sums_, Base::threads_, Base::Y_;
+  using Base::plan_, Base::collective_, Base::sums_, Base::threads_, Base::Y_;
   using typename Base::Tally;
   using typename Base::Workspace;
 
@@ -288,10 +289,12 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
       if (failed) return failed;
       if (!last || level > 0) return nullptr;
       if (!Base::keeps_gram(i) && std::all_of(progress, progress + tile.size,
-                                              [](Progress p) { return p == Progress::settled; }))
+                                              [](Progress p) { return p == Progress::settled; })) {
         finish_tile(i, chunk, tile, sums, array);
-      else  // its other samples have moved, or the tiles are finished in order
+      } else {  // its other samples have moved, or the tiles are finished in order
         std::replace(progress, progress + tile.size, Progress::settled, Progress::pending);
+        ++sums[Sum::unfinished];
+      }
       return nullptr;
     });
   }
@@ -472,10 +475,10 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     return sum_of_squares(size, fit);
   }
 
-  // Of the tiles of which not all samples settled at once.
+  // Of the tiles of which not all samples settled at once, if any process has some.
   void finishing_pass(std::size_t i, Tally& total) {
+    if (total[Sum::unfinished] == 0) return;
     const auto settled = [](Progress p) { return p == Progress::settled; };
-    if (std::all_of(state_of_.data(), state_of_.data() + plan_.samples(), settled)) return;
     const Tally tally = pass(i, [&](Index chunk, Tile tile, Tally& sums, const Workspace& array) {
       const Progress* const progress = state_of_.data() + tile.begin;
       if (!std::all_of(progress, progress + tile.size, settled))
@@ -613,6 +616,7 @@ template <class T> class TwoSplitBCD final : public LayeredScheme<T, TwoSplitSum
     for (Index chunk = 1; chunk < plan_.chunks(); ++chunk)
       for (Index k = 0; k < 3 * l.out; ++k)
         row_sums_.data()[k] += row_sums_.data()[chunk * 3 * l.out + k];
+    collective_.sum(row_sums_.data(), 3 * l.out);
     h_ = h;
   }
 

@@ -22,9 +22,13 @@ class Majorizer:
     slope: float
     center: float
 
-    def __call__(self, T: Array) -> float:
-        """Return h for targets T."""
-        return self.base + self.slope * float(np.max(np.abs(T - self.center), initial=0.0))
+    def __call__(self, distance: float) -> float:
+        """Return h for targets of that `distance`."""
+        return self.base + self.slope * distance
+
+    def distance(self, T: Array) -> float:
+        """Return max |T − center|."""
+        return float(np.max(np.abs(T - self.center), initial=0.0))
 
     @classmethod
     def published(cls, sigma: Activation) -> Majorizer:

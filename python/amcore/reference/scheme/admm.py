@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,7 +67,8 @@ class ADMM(LayeredScheme):
         step: dict[str, float] = {}
         decrease = 0.0
         # Neither V_i nor Λ_i moves before the last use of T_i.
-        self.h = [m(self._multiplied(i)) for i, m in enumerate(self.majorizers)]
+        distances = [m.distance(self._multiplied(i)) for i, m in enumerate(self.majorizers)]
+        self.h = [m(self._greatest(d)) for m, d in zip(self.majorizers, distances, strict=True)]
         for i in reversed(range(len(self.layers))):
             W, b = self.layers[i].W.copy(), self.layers[i].b
             b = None if b is None else b.copy()
@@ -74,7 +76,7 @@ class ADMM(LayeredScheme):
             step[f"W{i + 1}"] = weight_step(self.layers[i], W, b)
         for i, layer in enumerate(self.layers):
             old = layer.V.copy()
-            decrease += self._update_v(i)
+            decrease += self._total(self._update_v(i))
             step[f"V_old{i + 1}"] = self._norm(old - layer.V_old)
             layer.V_old[...] = old
             step[f"V{i + 1}"] = self._norm(layer.V - old)
@@ -93,9 +95,12 @@ class ADMM(LayeredScheme):
         lam = layer.regularizer.curvature
         assert lam is not None
         with self._of_layer(i):
-            W, b, decrease = ridge_update(target, V, layer.W, layer.b, beta * h, 0.0, lam)
+            W, b, decrease = ridge_update(
+                target, V, layer.W, layer.b, beta * h, 0.0, lam, self._total_array
+            )
         change = V @ (W - layer.W).T + (0 if b is None else b - layer.b)
-        decrease += beta * float(majorized_gap(layer.activation, Z, change, T, h))
+        gap = float(majorized_gap(layer.activation, Z, change, T, h))
+        decrease += beta * self._total(gap)
         if b is not None and np.isfinite(W).all():
             self._write(layer.b, b, i, "W")
         self._write(layer.W, W, i, "W")
@@ -135,12 +140,13 @@ class ADMM(LayeredScheme):
             xi * square(layer.V - layer.V_old)
             for xi, layer in zip(self.xi, self.layers, strict=True)
         ]
+        loss = self.loss_weight * self.loss.value(self.layers[-1].V, self.Y)
+        totals = self._total_array(np.array([loss, *penalty, *multiplier, *memory])).tolist()
+        names = [f"{term}{i}" for term in ("penalty", "multiplier", "memory") for i in numbers]
         return {
-            "loss": self.loss_weight * self.loss.value(self.layers[-1].V, self.Y),
+            "loss": totals[0],
             "weight_regularizer": sum(layer.regularizer.value(layer.W) for layer in self.layers),
-            **{f"penalty{i}": penalty[i - 1] for i in numbers},
-            **{f"multiplier{i}": multiplier[i - 1] for i in numbers},
-            **{f"memory{i}": memory[i - 1] for i in numbers},
+            **dict(zip(names, totals[1:], strict=True)),
         }
 
     def _monitors(self) -> dict[str, float]:
@@ -161,12 +167,13 @@ class ADMM(LayeredScheme):
             residual, moved = self._residual(i), 2 * self.xi[i] * (layer.V - layer.V_old)
             force = self.beta[i] * residual + layer.Lambda  # ∂L/∂R_i
             outer = force * layer.activation.derivative(Z)
-            distance[f"W{i + 1}"] = self._weight_distance(i, outer.T @ V, outer.sum(axis=0))
+            distance[f"W{i + 1}"] = self._weight_distance(
+                i, self._total_array(outer.T @ V), self._total_array(outer.sum(axis=0))
+            )
             gradient = moved - force
             if i == len(self.layers) - 1:
-                distance[f"V{i + 1}"] = self.loss.subgradient_distance(
-                    layer.V, self.Y, gradient, self.loss_weight
-                )
+                local = self.loss.subgradient_distance(layer.V, self.Y, gradient, self.loss_weight)
+                distance[f"V{i + 1}"] = math.sqrt(self._total(local * local))
             else:
                 above = self.layers[i + 1]
                 slope = above.activation.derivative(above.linear(layer.V))

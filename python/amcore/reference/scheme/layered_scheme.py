@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -65,7 +65,7 @@ class LayeredScheme(ABC):
         loss_weight: float,
         weight_regularizers: Sequence[Regularizer],
         num_threads: int = 0,
-        reducer: Callable[[Array], None] | None = None,
+        collective: Any = None,
         activation_regularizers: Sequence[Regularizer] = (),
     ) -> None:
         self.X, self.Y, self.loss, self.loss_weight = X, Y, loss, loss_weight
@@ -73,7 +73,7 @@ class LayeredScheme(ABC):
         terms = zip(layers, activations, skip, weight_regularizers, of_V, strict=True)
         self.layers = [Layer(*term) for term in terms]
         self.numbers = numbers
-        self.reducer = reducer
+        self.collective = collective
         self.objective = math.nan
         self.marks: tuple[str, ...] = ()  # of the last sweep
 
@@ -184,14 +184,21 @@ class LayeredScheme(ABC):
 
     def _total_array(self, array: Array) -> Array:
         """Sum of an array over all processes."""
-        if self.reducer is None:
+        if self.collective is None:
             return array
         flat = np.ascontiguousarray(array).reshape(-1).copy()
-        self.reducer(flat)
+        self.collective.sum(flat)
         return flat.reshape(array.shape)
 
     def _total(self, number: float) -> float:
         return float(self._total_array(np.array([number]))[0])
+
+    def _greatest(self, number: float) -> float:
+        """Return the greatest of the numbers of all processes."""
+        array = np.array([number])
+        if self.collective is not None:
+            self.collective.max(array)
+        return float(array[0])
 
     def _norm(self, array: Array) -> float:
         return math.sqrt(self._total(square(array)))

@@ -262,7 +262,8 @@ class TwoSplitBCD(LayeredScheme):
 
     def _curvature(self, i: int) -> float:
         """Return the h of layer i to begin with."""
-        return self.majorizers[i](self.layers[i].V)
+        majorizer = self.majorizers[i]
+        return majorizer(self._greatest(majorizer.distance(self.layers[i].V)))
 
     def _blocks(self) -> list[str]:
         return [f"{block}{i}" for i in range(1, len(self.layers) + 1) for block in "WV"]
