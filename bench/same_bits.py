@@ -486,7 +486,7 @@ def arguments() -> argparse.Namespace:
     parser = options_parser(__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
-    parser.add_argument("builds", nargs=2, metavar=("OLD", "NEW"), help="directories")
+    parser.add_argument("builds", nargs=2, metavar="BUILD", help="directories, OLD and NEW")
     parser.add_argument("--only", choices=("bits", "speed"))
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--levels", nargs="+", help="default: all for bits, the best for speed")

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "amcore/pass/task.hpp"
 #include "amcore/scheme/declaration.hpp"
-#include "amcore/scheme/layered_scheme.hpp"
 #include "arrays.hpp"
 #include "operators.hpp"
 

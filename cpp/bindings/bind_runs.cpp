@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 
+#include "amcore/pass/forward.hpp"
 #include "amcore/scheme/solve_many.hpp"
 #include "arrays.hpp"
 #include "bind.hpp"

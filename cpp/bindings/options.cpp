@@ -46,20 +46,6 @@ void OptionReader::operator()(const char* name, std::vector<double>& option, Ran
     option.push_back(number(value, numbered(name, option.size()), range));
 }
 
-void OptionReader::operator()(const char* name, std::vector<Majorizer>& option) {
-  option.clear();
-  for (const py::handle value : take_per_layer(name)) {
-    const std::string label = numbered(name, option.size());
-    if (!py::isinstance<py::tuple>(value) || py::len(value) != 3)
-      throw py::type_error(label + ": expected (base, slope, center), got " +
-                           Py_TYPE(value.ptr())->tp_name);
-    const py::tuple numbers = py::reinterpret_borrow<py::tuple>(value);
-    option.push_back({number(numbers[0], label + "[0]", Range::positive),
-                      number(numbers[1], label + "[1]", Range::nonnegative),
-                      number(numbers[2], label + "[2]", Range::any)});
-  }
-}
-
 void OptionReader::operator()(InnerLoop& option) {
   (*this)("inner_tol", option.tolerance, Range::nonnegative);
   (*this)("inner_steps", option.iterations);

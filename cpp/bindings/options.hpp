@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "amcore/block/majorized.hpp"
 #include "amcore/linalg/proximal_gradient.hpp"
 #include "amcore/scheme/declaration.hpp"
 
@@ -24,7 +23,6 @@ class OptionReader {
   void operator()(const char* name, int& option);  // at least 1
   void operator()(const char* name, bool& option);
   void operator()(const char* name, std::vector<double>& option, Range range);
-  void operator()(const char* name, std::vector<Majorizer>& option);
   void operator()(InnerLoop& option);
 
   // Refuses names that no option has.

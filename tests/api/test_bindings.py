@@ -96,12 +96,9 @@ admm = partial(
     engine,
     "admm",
     ("W", "b", "V", "Lambda", "V_old"),
-    {
-        "beta": [2.0, 1.0], "xi": [0.5, 0.25], "majorizers": [(2.0, 0.8, 0.0), (1.0, 0.0, 0.0)],
-        "backprop": True,
-    },
+    {"beta": [2.0, 1.0], "xi": [0.5, 0.25], "tight": False, "backprop": True},
     "tanh",
-)  # fmt: skip
+)
 
 
 def forward(X, W1, b1, W2, b2, out, **options):
@@ -398,15 +395,10 @@ def test_wrong_options_of_the_engine_are_refused(what):
         {"xi": [1.0] * 3},
         {"xi": [-1.0, 1.0]},
         {"xi": [np.inf, 1.0]},
-        {"majorizers": [(1.0, 0.0, 0.0)]},
-        {"majorizers": [(0.0, 1.0, 0.0)] * 2},
-        {"majorizers": [(np.inf, 1.0, 0.0)] * 2},
-        {"majorizers": [(1.0, -1.0, 0.0)] * 2},
-        {"majorizers": [(1.0, 1.0, np.nan)] * 2},
         {"skip": [False, True]},
         {"activations": [relu, relu]},
         {"weight_regularizers": [_core.Regularizer("l1", [0.5])] * 2},
-        {"majorizers": [(1.0, 1.0)] * 2},
+        {"tight": "published"},
         {"backprop": 1},
         {"activation_regularizers": [_core.Regularizer("l1", [0.5])] * 2},
     ],

@@ -7,6 +7,7 @@
 #include "amcore/collective.hpp"
 #include "amcore/linalg/partial_sums.hpp"
 #include "amcore/parallel.hpp"
+#include "amcore/sums.hpp"
 #include "amcore/tile.hpp"
 #include "test.hpp"
 

@@ -109,14 +109,12 @@ template <class T> struct Example {
     for (Layer<T>& layer : problem.layers) {
       layer.skip = false;
     }
-    TwoSplitBCD<T> two_split(
-        problem, {weights, 0.3, 2, std::vector<Majorizer>(N, {1, 0.8, 0}), {}}, execution);
+    TwoSplitBCD<T> two_split(problem, {weights, 0.3, 2, {}}, execution);
     for (Layer<T>& layer : problem.layers) {
       if (!layer.activation->is_identity()) layer.activation = &tanh;
       layer.activation_regularizer = nullptr;
     }
-    ADMM<T> admm(problem, {weights, weights, std::vector<Majorizer>(N, {1, 0.8, 0}), true},
-                 execution);
+    ADMM<T> admm(problem, {weights, weights, true, true}, execution);
     for (std::size_t i = 0; i < N; ++i) {
       Layer<T>& layer = problem.layers[i];
       layer.W_old = draw(layer.in * layer.out);

@@ -8,7 +8,6 @@ import pytest
 
 import amcore
 from amcore.analysis import sufficient_decrease
-from amcore.reference.block.majorized import Majorizer
 
 BACKENDS = ["native", "reference"]
 GRADED = (100.0, 60.0, 4.0)
@@ -48,13 +47,13 @@ def one_step(given, scheme, old, new):
     L_k − L_{k+1} ≥ Σ (λ/2 ‖ΔW_i‖² + β_i h_i/2 ‖ΔW_i V_{i−1}‖²) + Σ_{i<N} β_i/2 ‖ΔV_i‖²
     − Σ β_i⁻¹ ‖ΔΛ_i‖², with V_{i−1} before the sweep and h_i at the T_i before it.
     """
-    rule = getattr(Majorizer, scheme.majorizer)
     bound, V, N = 0.0, given.X, given.network.depth
     beta = np.broadcast_to(scheme.beta, N)
     for i, (sigma, ridge) in enumerate(
         zip(given.network.activations, given.weight_regularizers, strict=True), start=1
     ):
-        majorizer = rule(sigma.reference)
+        of = sigma.reference
+        majorizer = of.majorizer if scheme.majorizer == "tight" else of.published_majorizer
         T = old.state[f"V{i}"] - old.state[f"Lambda{i}"] / beta[i - 1]
         h = majorizer(majorizer.distance(T))
         (W, b), (W_new, b_new) = old.weights[i - 1], new.weights[i - 1]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from amcore import _checks
+from amcore.reference.majorizer import Majorizer
 
 __all__ = [
     "Activation",
@@ -187,6 +188,16 @@ class Activation(Operator):
     @abstractmethod
     def prox(self, v: Array, z: Array, weight: float) -> Array:
         """argmin_u ½(v − σ(u))² + weight/2 (u − z)², globally; ties go to the leftmost."""
+
+    @property
+    def published_majorizer(self) -> Majorizer:
+        """The majoriser of ½(σ − t)² by the bounds L0, L1 and L2; infinite where one is."""
+        return Majorizer.published(self.L0, self.L1, self.L2)
+
+    @property
+    def majorizer(self) -> Majorizer:
+        """The least h known for ½(σ − t)², which where there is none is one to begin with."""
+        return Majorizer.trial(self.L0, self.L1, self.L2)
 
     @property
     def invertible(self) -> bool:

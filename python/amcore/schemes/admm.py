@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from amcore import _checks
 from amcore.network import Network
 from amcore.problem import Problem
-from amcore.reference.block.majorized import Majorizer
 from amcore.schemes.scheme import Scheme, numbers
 
 __all__ = ["ADMM"]
@@ -95,8 +96,9 @@ class ADMM(Scheme):
         *hidden, output = network.activations
         if output.name != "identity":
             raise ValueError(f"output_activation: ADMM needs identity, got {output}")
-        for sigma, majorizer in zip(hidden, self._majorizers(network), strict=False):
-            if "smooth" not in sigma.traits or not majorizer.finite:
+        for sigma in hidden:
+            bounds = (sigma.L0 if sigma.L2 else 0.0, sigma.L1, sigma.L2)
+            if "smooth" not in sigma.traits or not np.isfinite(bounds).all():
                 raise ValueError(
                     "activation: ADMM needs smooth ones that are bounded with their first two "
                     f"derivatives, got {sigma}"
@@ -111,11 +113,10 @@ class ADMM(Scheme):
 
     def _options(self, problem: Problem) -> dict[str, Any]:
         beta, xi = self._penalties(problem.network)
-        majorizers = self._majorizers(problem.network)
         return {
             "beta": beta,
             "xi": xi,
-            "majorizers": [(m.base, m.slope, m.center) for m in majorizers],
+            "tight": self.majorizer == "tight",
             "backprop": self.dual_init == "backprop",
         }
 
@@ -125,7 +126,3 @@ class ADMM(Scheme):
         quarter = [weight / 4 for weight in beta]
         xi = quarter if self.xi is None else _checks.per_layer("xi", self.xi, network.depth)
         return list(beta), list(xi)
-
-    def _majorizers(self, network: Network) -> list[Majorizer]:
-        rule = Majorizer.tight if self.majorizer == "tight" else Majorizer.published
-        return [rule(activation.reference) for activation in network.activations]

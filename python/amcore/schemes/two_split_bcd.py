@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from amcore import _checks
 from amcore.network import Network
 from amcore.problem import Problem
-from amcore.reference.block.majorized import Majorizer
 from amcore.schemes.scheme import Scheme, check_activation_regularizers, numbers
 
 __all__ = ["TwoSplitBCD"]
@@ -110,12 +109,10 @@ class TwoSplitBCD(Scheme):
         return any("smooth" not in sigma.traits for sigma in problem.network.activations)
 
     def _options(self, problem: Problem) -> dict[str, Any]:
-        majorizers = [Majorizer.trial(sigma.reference) for sigma in problem.network.activations]
         return {
             "gamma": self._couplings(problem.network),
             "alpha": self.alpha,
             "inner_iters": self.inner_iters,
-            "majorizers": [(m.base, m.slope, m.center) for m in majorizers],
             "inner_tol": self.inner_tol,
             "inner_steps": self.inner_steps,
         }

@@ -8,13 +8,16 @@
 //   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally and leftmost
 //   inverse(v)             u with σ(u) = v where σ increases, outside its range anything; of
 //                          monotone σ only
+//   bounds                 of |σ|, |σ'| and |σ''|, where there are any
+//   majorizer              where a better one is known than follows from these
 // or the same functions of arrays, with the arguments of `Activation`, where a loop over entries
 // would not vectorise; of these also `value_and_derivative`, where the two have much in common.
 #pragma once
 
 #include <type_traits>
 
-#include "amcore/block/preactivation.hpp"
+#include "amcore/activation/majorizer.hpp"
+#include "amcore/activation/preactivation.hpp"
 #include "amcore/scalar/parameter.hpp"
 #include "amcore/types.hpp"
 
@@ -30,9 +33,13 @@ template <class T> class Activation {
   virtual void value_and_derivative(Index n, const T* u, T* value, T* slope) const = 0;
   virtual void difference(Index n, const T* a, const T* b, T* out) const = 0;
   virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
+  // Of ½(σ − t)²: as published, or the least h known, which where there is none is one to begin
+  // with.
+  virtual Majorizer published_majorizer() const = 0;
+  virtual Majorizer majorizer() const = 0;
   virtual bool invertible() const = 0;
   virtual void inverse(Index n, const T* v, T* out) const = 0;  // if invertible
-  // The loops of block/preactivation.hpp.
+  // The loops of activation/preactivation.hpp.
   virtual double preactivation_update(Index n, const T* v, const T* p, const T* u, double gamma,
                                       double rho, double alpha, T* out, T* residual) const = 0;
   virtual PreactivationStep preactivation_step(Index n, const T* v, const T* p, const T* u,
@@ -93,6 +100,13 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
     else
       for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
   }
+  Majorizer published_majorizer() const override { return Majorizer::published(bounds()); }
+  Majorizer majorizer() const override {
+    if constexpr (requires { Op::majorizer; })
+      return Op::majorizer;
+    else
+      return Majorizer::trial(bounds());
+  }
   bool invertible() const override { return has_inverse; }
   void inverse(Index n, const T* v, T* out) const override {
     if constexpr (has_inverse && of_arrays)
@@ -114,6 +128,13 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
   }
 
  private:
+  Bounds bounds() const {
+    if constexpr (requires(const Op& op) { op.bounds; })
+      return op_.bounds;
+    else
+      return {};
+  }
+
   const Op op_;
 };
 

@@ -13,6 +13,7 @@ namespace amcore::activation {
 struct HardSigmoidActivation {
   static constexpr NoParameters parameters{};
   explicit HardSigmoidActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{1, 1.0 / 6};
 
   template <class T> T value(T u) const { return std::clamp(u + 3, T(0), T(6)) / 6; }
   template <class T> T left_derivative(T u) const { return u > -3 && u <= 3 ? T(1) / 6 : T(0); }

@@ -12,6 +12,7 @@ namespace amcore::activation {
 struct HardTanhActivation {
   static constexpr NoParameters parameters{};
   explicit HardTanhActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{1, 1};
 
   template <class T> T value(T u) const { return std::min(std::max(u, T(-1)), T(1)); }
   template <class T> T left_derivative(T u) const { return u > -1 && u <= 1 ? T(1) : T(0); }

@@ -8,6 +8,7 @@ namespace amcore::activation {
 struct IdentityActivation {
   static constexpr NoParameters parameters{};
   explicit IdentityActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{Bounds::none, 1, 0};
 
   template <class T> T value(T u) const { return u; }
   template <class T> T left_derivative(T) const { return 1; }

@@ -12,6 +12,7 @@ struct LeakyReluActivation {
   static constexpr std::array parameters{Parameter{"slope", 0.01}};
   explicit LeakyReluActivation(const ParameterValues& values)
       : slope(in_range(values[0], "leaky_relu: slope", 0, 1)) {}
+  static constexpr Bounds bounds{Bounds::none, 1};
 
   // The slope is read whatever u is, so that loops are free of branches.
   template <class T> T value(T u) const {

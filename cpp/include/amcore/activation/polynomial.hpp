@@ -7,8 +7,8 @@
 #include <stdexcept>
 
 #include "amcore/activation/activation.hpp"
-#include "amcore/check.hpp"
 #include "amcore/scalar/root.hpp"
+#include "amcore/sums.hpp"
 
 namespace amcore::activation {
 
@@ -29,7 +29,11 @@ struct PolynomialActivation {
       c_[k] =
           in_range(values[k], "polynomial: coefficients", std::numeric_limits<double>::lowest());
     while (size_ > 1 && c_[size_ - 1] == 0) --size_;
+    if (size_ <= 1) bounds.value = std::abs(c_[0]);
+    if (size_ <= 2) bounds.slope = std::abs(c_[1]);
+    if (size_ <= 3) bounds.curvature = std::abs(2 * c_[2]);
   }
+  Bounds bounds;
 
   template <class T> T value(T u) const { return static_cast<T>(at(u).value); }
   template <class T> T left_derivative(T u) const { return static_cast<T>(at(u).derivative); }

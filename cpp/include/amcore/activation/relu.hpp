@@ -12,6 +12,7 @@ namespace amcore::activation {
 struct ReluActivation {
   static constexpr NoParameters parameters{};
   explicit ReluActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{Bounds::none, 1};
 
   template <class T> T value(T u) const { return std::max(u, T(0)); }
   template <class T> T left_derivative(T u) const { return u > 0 ? T(1) : T(0); }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <numbers>
 #include <utility>
 
 #include "amcore/activation/activation.hpp"
@@ -12,6 +13,8 @@ namespace amcore::activation {
 struct SigmoidActivation {
   static constexpr NoParameters parameters{};
   explicit SigmoidActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{1, 0.25, 1 / (6 * std::numbers::sqrt3)};
+  static constexpr Majorizer majorizer{0.0625, bounds.curvature, 0.5};  // (σ − ½)σ'' ≤ 0
 
   template <class T> void value(Index n, const T* u, T* out) const {
     scalar::map_blocks(n, u, out, [](T t) { return scalar::Gaps<T>(t / 2).x / 2; });

@@ -5,10 +5,10 @@
 #include <limits>
 
 #include "amcore/activation/activation.hpp"
-#include "amcore/check.hpp"
 #include "amcore/scalar/halley.hpp"
 #include "amcore/scalar/root.hpp"
 #include "amcore/scalar/tanh.hpp"
+#include "amcore/sums.hpp"
 
 namespace amcore::activation {
 
@@ -24,6 +24,8 @@ namespace amcore::activation {
 struct SoftplusActivation {
   static constexpr NoParameters parameters{};
   explicit SoftplusActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{Bounds::none, 1, 0.25};
+  static constexpr Majorizer majorizer{1.1, bounds.curvature, 0};  // σ'² + σσ'' < 1.1
 
   template <class T> void value(Index n, const T* u, T* out) const {
     scalar::map_blocks(n, u, out, [](T t) { return Parts<T>(t).value; });

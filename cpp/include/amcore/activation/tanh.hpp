@@ -1,5 +1,6 @@
 #pragma once
 
+#include <numbers>
 #include <utility>
 
 #include "amcore/activation/activation.hpp"
@@ -12,6 +13,8 @@ namespace amcore::activation {
 struct TanhActivation {
   static constexpr NoParameters parameters{};
   explicit TanhActivation(const ParameterValues&) {}
+  static constexpr Bounds bounds{1, 1, 4 / (3 * std::numbers::sqrt3)};
+  static constexpr Majorizer majorizer{1, bounds.curvature, 0};  // σσ'' ≤ 0
 
   template <class T> void value(Index n, const T* u, T* out) const {
     scalar::map_blocks(n, u, out, [](T t) { return scalar::Gaps<T>(t).tanh; });

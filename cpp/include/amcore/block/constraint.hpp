@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "amcore/activation/activation.hpp"
-#include "amcore/check.hpp"
 #include "amcore/scalar/tanh.hpp"
+#include "amcore/sums.hpp"
 
 namespace amcore {
 

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "amcore/block/weight.hpp"
+#include "amcore/check.hpp"
 #include "amcore/linalg/packed_weights.hpp"
 #include "amcore/linalg/symmetric_product.hpp"
 

@@ -12,12 +12,6 @@
 
 namespace amcore {
 
-// h = base + slope · max |t − center|
-struct Majorizer {
-  double base, slope, center;
-  double operator()(double distance) const { return base + slope * distance; }
-};
-
 // out ← Z − (σ(Z) − T)⊙σ'(Z)/h;  value ← σ(Z), slope ← σ'(Z), the right derivative at a kink.
 template <class T> void majorized_target(Index n, const Activation<T>& activation, const T* z,
                                          const T* t, double h, T* value, T* slope, T* out) {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "amcore/block/step.hpp"
+#include "amcore/check.hpp"
 #include "amcore/error.hpp"
 #include "amcore/linalg/gram.hpp"
 #include "amcore/linalg/proximal_gradient.hpp"

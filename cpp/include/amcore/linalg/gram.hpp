@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <vector>
 
 #include "amcore/collective.hpp"
@@ -117,6 +118,7 @@ template <class T> class SampleSums {
   // Start a pass from zero over samples v (columns × n); sizes not above those of the constructor.
   void begin(Index rows, Index columns, bool gram, Index n, const T* v, Collective& collective) {
     constexpr Index few = 64;
+    assert(2 * columns + 1 <= shift_.size());
     const Index used = std::min(few, n), stride = std::max<Index>(1, n / few);
     T *const shift = shift_.data(), *const zeros = shift + columns, &count = shift[2 * columns];
     std::fill_n(shift, 2 * columns, T(0));

@@ -1,6 +1,8 @@
 // Products of a weight matrix and its transpose with tiles of samples.
 #pragma once
 
+#include <cassert>
+
 #include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
 
@@ -25,6 +27,8 @@ template <class T> class PackedWeights {
 
   // W: out × in, row-major
   void pack(Index out, Index in, const T* W, int threads) {
+    assert(left_panels_size<T>(out, in) <= w_.size());
+    assert(left_panels_size<T>(in, out) <= transposed_.size());
     out_ = out;
     in_ = in;
     pack_left_in_parallel(out, in, W, in, Index(1), w_.data(), threads);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -35,6 +36,7 @@ template <class T> class PartialSums {
 
   // Start from zero; size: not above that of the constructor.
   void begin(Index size) {
+    assert(size <= capacity_);
     size_ = size;
     begun_ = 0;
     free_.clear();
@@ -68,6 +70,7 @@ template <class T> class PartialSums {
   void added(Index chunk, Index samples) {
     const auto c = static_cast<std::size_t>(chunk);
     missing_[c] -= samples;
+    assert(missing_[c] >= 0);
     if (missing_[c] > 0) return;
     // Nodes of the tree: 1 is the root, 2k and 2k + 1 are below k.
     std::size_t node = missing_.size() + c;
@@ -86,6 +89,8 @@ template <class T> class PartialSums {
 
   // Once all samples of this process have been added: the total over all processes.
   void reduce(Collective& collective, int threads) {
+    assert(std::all_of(missing_.begin(), missing_.end(), [](Index left) { return left == 0; }) ||
+           plan_.samples() == 0);
     if (plan_.samples() == 0) {
       of(0);
       waiting_[1] = slot_[0];

@@ -8,14 +8,15 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
+#include <cassert>
 #include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "amcore/check.hpp"
 #include "amcore/linalg/product.hpp"
 #include "amcore/parallel.hpp"
+#include "amcore/sums.hpp"
 
 namespace amcore {
 
@@ -126,6 +127,7 @@ class SpdSolver {
 
   // The matrix to be filled (both triangles), size × size.
   MatrixMap<double> matrix(Index size) {
+    assert(size * size <= matrix_.size());
     size_ = size;
     return {matrix_.data(), size, size};
   }

@@ -13,9 +13,9 @@
 #include <cmath>
 #include <type_traits>
 
-#include "amcore/check.hpp"
 #include "amcore/scalar/parameter.hpp"
 #include "amcore/scalar/side.hpp"
+#include "amcore/sums.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {

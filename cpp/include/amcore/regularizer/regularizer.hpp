@@ -15,8 +15,8 @@
 #include <limits>
 #include <optional>
 
-#include "amcore/check.hpp"
 #include "amcore/scalar/parameter.hpp"
+#include "amcore/sums.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {

@@ -8,7 +8,7 @@
 //   };
 //
 // The type of an option tells what is given: a number (within a range), an integer ≥ 1, a flag, a
-// vector of numbers or of majorisers, one for every layer, or an inner loop.
+// vector of numbers, one for every layer, or an inner loop.
 #pragma once
 
 #include <algorithm>
@@ -16,11 +16,11 @@
 #include <string>
 #include <vector>
 
-#include "amcore/scheme/scheme.hpp"
+#include "amcore/pass/task.hpp"
 
 namespace amcore {
 
-enum class Range { any, nonnegative, positive };
+enum class Range { nonnegative, positive };
 
 // A variable of a layer, an array of its name.
 struct Variable {

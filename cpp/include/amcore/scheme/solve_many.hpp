@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <exception>
 
 #include "amcore/error.hpp"

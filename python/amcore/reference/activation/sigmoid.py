@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from amcore.reference.activation import tanh
+from amcore.reference.majorizer import Majorizer
 from amcore.reference.operator import Activation, Array
 
 
@@ -18,6 +19,11 @@ class SigmoidActivation(Activation):
     source = "Zeng, Lin, Yao, Zhou (JMLR 22, 2021), Section 2; the prox is our own algebra"
     traits = frozenset({"smooth", "monotone", "bounded", "analytic", "separable"})
     L0, L1, L2 = 1.0, 1 / 4, 1 / (6 * math.sqrt(3))
+
+    @property
+    def majorizer(self) -> Majorizer:
+        """Sup σ'² + max|T − ½| sup|σ''|, as (σ − ½)σ'' ≤ 0."""
+        return Majorizer(self.L1**2, self.L2, 0.5)
 
     def value(self, u: Array) -> Array:
         """½(1 + tanh(u/2)), accurate in the tails too."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amcore.reference.majorizer import Majorizer
 from amcore.reference.operator import Activation, Array
 from amcore.reference.root import local_minima, root
 
@@ -27,6 +28,11 @@ class SoftplusActivation(Activation):
     source = "Dugas, Bengio, Bélisle, Nadeau, Garcia (NIPS 2000); the prox is our own algebra"
     traits = frozenset({"smooth", "monotone", "convex", "analytic", "separable"})
     L1, L2 = 1.0, 1 / 4
+
+    @property
+    def majorizer(self) -> Majorizer:
+        """1.1 + max|T| sup|σ''|, as σ'² + σσ'' < 1.1."""
+        return Majorizer(1.1, self.L2, 0.0)
 
     def value(self, u: Array) -> Array:
         """max(u, 0) + log(1 + e^{−|u|})."""

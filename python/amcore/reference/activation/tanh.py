@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amcore.reference.majorizer import Majorizer
 from amcore.reference.operator import Activation, Array
 from amcore.reference.root import local_minima
 
@@ -18,6 +19,11 @@ class TanhActivation(Activation):
     source = "Zeng, Lin, Yao, Zhou (JMLR 22, 2021), Section 2; the prox is our own algebra"
     traits = frozenset({"smooth", "monotone", "bounded", "analytic", "separable"})
     L0, L1, L2 = 1.0, 1.0, 4 / (3 * math.sqrt(3))
+
+    @property
+    def majorizer(self) -> Majorizer:
+        """Sup σ'² + max|T| sup|σ''|, as σσ'' ≤ 0."""
+        return Majorizer(self.L1**2, self.L2, 0.0)
 
     def value(self, u: Array) -> Array:
         """tanh(u)."""

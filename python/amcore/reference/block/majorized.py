@@ -2,67 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 
 from amcore.reference.operator import Activation, Array
-
-
-@dataclass(frozen=True)
-class Majorizer:
-    """h = base + slope · max |T − center|, at least sup |d²/dz² ½(σ(z) − t)²| for all entries t.
-
-    Source: Zeng, Lin, Yao, Zhou (JMLR 22, 2021), local linear approximation; `tight` is our own
-    algebra.
-    """
-
-    base: float
-    slope: float
-    center: float
-
-    def __call__(self, distance: float) -> float:
-        """Return h for targets of that `distance`."""
-        return self.base + self.slope * distance
-
-    def distance(self, T: Array) -> float:
-        """Return max |T − center|."""
-        return float(np.max(np.abs(T - self.center), initial=0.0))
-
-    @classmethod
-    def published(cls, sigma: Activation) -> Majorizer:
-        """Return h = L1² + (L0 + max|T|) L2; infinite where σ is unbounded or has kinks."""
-        return cls(sigma.L1**2 + (sigma.L0 * sigma.L2 if sigma.L2 else 0.0), sigma.L2, 0.0)
-
-    @classmethod
-    def tight(cls, sigma: Activation) -> Majorizer:
-        """Return h = L1² + max|T − m| L2 where σ − m has the sign opposite to that of σ''.
-
-        These are sigmoid (m = ½) and tanh (m = 0), for which (σ − m)σ'' ≤ 0; others as published.
-        """
-        centers = {"sigmoid": 0.5, "tanh": 0.0}
-        if sigma.name not in centers:
-            return cls.published(sigma)
-        return cls(sigma.L1**2, sigma.L2, centers[sigma.name])
-
-    @classmethod
-    def trial(cls, sigma: Activation) -> Majorizer:
-        """Return the tight h, or where there is none one to begin with and to double at need.
-
-        Away from kinks h = L1² majorises a piecewise linear σ. For softplus σ'² + σσ'' < 1.1.
-        """
-        tight = cls.tight(sigma)
-        if tight.finite:
-            return tight
-        if sigma.name == "softplus":
-            return cls(1.1, sigma.L2, 0.0)
-        return cls(sigma.L1**2 if math.isfinite(sigma.L1) else 1.0, 0.0, 0.0)
-
-    @property
-    def finite(self) -> bool:
-        """Whether there is such an h."""
-        return math.isfinite(self.base) and math.isfinite(self.slope)
 
 
 def majorized_target(activation: Activation, Z: Array, T: Array, h: float | Array) -> Array:

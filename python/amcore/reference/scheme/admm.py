@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from amcore.reference.block.hidden import hidden_update
-from amcore.reference.block.majorized import Majorizer, majorized_gap, majorized_target
+from amcore.reference.block.majorized import majorized_gap, majorized_target
 from amcore.reference.block.output import output_update
 from amcore.reference.block.weight import ridge_update
 from amcore.reference.operator import Array
@@ -43,13 +43,16 @@ class ADMM(LayeredScheme):
         *,
         beta: Sequence[float],
         xi: Sequence[float],
-        majorizers: Sequence[tuple[float, float, float]],
+        tight: bool,
         backprop: bool,
         **assembly: Any,
     ) -> None:
         super().__init__(**assembly)
         self.beta, self.xi, self.backprop = beta, xi, backprop
-        self.majorizers = [Majorizer(*constants) for constants in majorizers]
+        self.majorizers = [
+            layer.activation.majorizer if tight else layer.activation.published_majorizer
+            for layer in self.layers
+        ]
 
     def forward(self) -> None:
         """Fill V by the forward pass, V̂ = V, and Λ = 0 or the derivatives of c Σ ℓ by V."""

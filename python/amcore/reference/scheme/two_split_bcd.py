@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amcore.reference.block.hidden import regularized_hidden_update
-from amcore.reference.block.majorized import Majorizer, majorized_gap, majorized_target
+from amcore.reference.block.majorized import majorized_gap, majorized_target
 from amcore.reference.block.output import output_distance, regularized_output_update
 from amcore.reference.block.weight import proximal_update, ridge_update
 from amcore.reference.operator import Array
@@ -50,14 +50,12 @@ class TwoSplitBCD(LayeredScheme):
         gamma: Sequence[float],
         alpha: float,
         inner_iters: int,
-        majorizers: Sequence[tuple[float, float, float]],
         inner_tol: float = 1e-6,
         inner_steps: int = 200,
         **assembly: Any,
     ) -> None:
         super().__init__(**assembly)
         self.gamma, self.alpha, self.inner_iters = gamma, alpha, inner_iters
-        self.majorizers = [Majorizer(*constants) for constants in majorizers]
         self.inner = inner_tol, inner_steps
 
     # The updates. A block is written only when its new value is finite.
@@ -262,7 +260,7 @@ class TwoSplitBCD(LayeredScheme):
 
     def _curvature(self, i: int) -> float:
         """Return the h of layer i to begin with."""
-        majorizer = self.majorizers[i]
+        majorizer = self.layers[i].activation.majorizer
         return majorizer(self._greatest(majorizer.distance(self.layers[i].V)))
 
     def _blocks(self) -> list[str]:

@@ -2,33 +2,43 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 
-#include "amcore/linalg/gram.hpp"
-#include "amcore/linalg/packed_weights.hpp"
-#include "amcore/scheme/scheme.hpp"
+#include "amcore/check.hpp"
+#include "amcore/pass/pass.hpp"
 
 namespace amcore {
 
-// out (out × t) ← W v + b1ᵀ with W packed. Zeros of v are made use of: it may be the input.
-template <class T> void affine(const Layer<T>& layer, Index t, const T* packed, const T* v, T* out,
-                               const Panels<T>& panels) {
-  pack_right_sparse(layer.in, t, v, panels.sparse());
-  multiply(layer.out, t, layer.in, packed, panels.sparse(),
-           Destination<T>{out, layer.out, Update::assign, nullptr, layer.b});
-}
-
-// One layer for the samples of a tile, into those of its U and V that there are.
+// One layer for the samples of a tile, into those of its U and V that there are; where s(V) is
+// infinite, V is moved into the set of s.
 template <class T> void forward_tile(const Layer<T>& layer, Tile tile, const T* previous,
                                      const T* packed, const Panels<T>& panels) {
   const T* const x = previous + tile.begin * layer.in;
   const Index size = tile.size * layer.out;
-  T* const v = layer.V ? layer.V + tile.begin * layer.out : nullptr;
-  T* const u = layer.U ? layer.U + tile.begin * layer.out : v;
+  T* const v = layer.V ? layer.of(layer.V, tile) : nullptr;
+  T* const u = layer.U ? layer.of(layer.U, tile) : v;
   affine(layer, tile.size, packed, x, u, panels);
   if (!v) return;
   layer.activation->value(size, u, v);
   if (layer.skip)
     for (Index i = 0; i < size; ++i) v[i] += x[i];
+  const Regularizer<T>* const s = layer.activation_regularizer;
+  if (s && std::isinf(s->value(tile.size, layer.out, v))) s->prox(tile.size, layer.out, v, T(1), v);
+}
+
+// The variables of all samples. packed(i): the weights of layer i, packed.
+template <class T, std::size_t Sums, class Packed>
+void forward_state(const Task<T>& task, Pass<T, Sums>& pass, Packed&& packed) {
+  for (std::size_t i = 0; i < task.depth(); ++i) {
+    const Layer<T>& layer = task.layers[i];
+    const T* const weights = packed(i);
+    pass(i, [&](Index, Tile tile, auto&, const Workspace<T>& array) {
+      forward_tile(layer, tile, task.below(i), weights, array.panels);
+    });
+    const Index size = layer.out * task.samples;
+    if ((layer.U && !all_finite(size, layer.U)) || (layer.V && !all_finite(size, layer.V)))
+      throw NumericalError("the forward pass is not finite", static_cast<int>(i) + 1, "V");
+  }
 }
 
 // Outputs alone: out ← V_N for n samples X, a tile through all layers at a time.

@@ -8,9 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "amcore/scheme/forward.hpp"
-#include "amcore/scheme/scheme.hpp"
-#include "amcore/tile.hpp"
+#include "amcore/pass/task.hpp"
 
 namespace amcore {
 
@@ -45,35 +43,35 @@ template <class T> std::uint64_t fingerprint(Index n, const T* x) {
 
 template <class T> class ProductCache {
  public:
-  ProductCache() = default;
   // One array per layer where `keep`, else none.
-  ProductCache(const std::vector<Layer<T>>& layers, const TilePlan& plan, bool keep)
-      : weights_(layers.size(), 0) {
+  ProductCache(const Task<T>& task, bool keep) : task_(task), weights_(task.depth(), 0) {
     if (!keep) return;
-    for (const Layer<T>& l : layers) {
-      products_.emplace_back(plan.samples() * l.out);
-      tiles_.emplace_back(plan.tiles());
-      std::fill_n(tiles_.back().data(), plan.tiles(), 0);
+    for (const Layer<T>& l : task.layers) {
+      products_.emplace_back(l.out, task.samples, task.allocate);
+      tiles_.emplace_back(task.plan.tiles());
+      std::fill_n(tiles_.back().data(), task.plan.tiles(), 0);
     }
   }
 
   // Before products with the weights of layer i, as they are, are taken or asked for.
-  void begin(std::size_t i, const Layer<T>& l) {
+  void begin(std::size_t i) {
     if (products_.empty()) return;
+    const Layer<T>& l = task_.layers[i];
     weights_[i] = fingerprint(l.out * l.in, l.W);
     if (l.b) weights_[i] = std::rotl(weights_[i], 17) ^ fingerprint(l.out, l.b);
   }
 
   // P_i of a tile, whose input is v: as it was taken of these weights and this v, else from them,
   // packed, into its place, or into `scratch` where there is none.
-  const T* get(std::size_t i, const Layer<T>& l, const Tile& tile, const T* packed, const T* v,
-               T* scratch, const Panels<T>& panels) {
+  const T* get(std::size_t i, const Tile& tile, const T* packed, const T* v, T* scratch,
+               const Panels<T>& panels) {
+    const Layer<T>& l = task_.layers[i];
     if (products_.empty()) {
       affine(l, tile.size, packed, v, scratch, panels);
       return scratch;
     }
-    T* const p = of(i, l, tile);
-    const std::uint64_t asked = identity(i, l, tile, v);
+    T* const p = of(i, tile);
+    const std::uint64_t asked = identity(i, tile, v);
     std::uint64_t& kept = tiles_[i].data()[tile.number];
     if (kept != asked) {
       affine(l, tile.size, packed, v, p, panels);
@@ -84,23 +82,24 @@ template <class T> class ProductCache {
 
   // The same in steps, for a tile where something else may be written that is not to be found: its
   // place, null if there is none.
-  T* of(std::size_t i, const Layer<T>& l, const Tile& tile) const {
-    return products_.empty() ? nullptr : products_[i].data() + tile.begin * l.out;
+  T* of(std::size_t i, const Tile& tile) const {
+    return products_.empty() ? nullptr : products_[i].of(tile);
   }
   void forget(std::size_t i, const Tile& tile) {
     if (!products_.empty()) tiles_[i].data()[tile.number] = 0;
   }
-  void keep(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) {
-    if (!products_.empty()) tiles_[i].data()[tile.number] = identity(i, l, tile, v);
+  void keep(std::size_t i, const Tile& tile, const T* v) {
+    if (!products_.empty()) tiles_[i].data()[tile.number] = identity(i, tile, v);
   }
 
  private:
   // The input of the first layer never changes. 0 is for what was never written.
-  std::uint64_t identity(std::size_t i, const Layer<T>& l, const Tile& tile, const T* v) const {
-    return (weights_[i] ^ (i > 0 ? fingerprint(tile.size * l.in, v) : 0)) | 1;
+  std::uint64_t identity(std::size_t i, const Tile& tile, const T* v) const {
+    return (weights_[i] ^ (i > 0 ? fingerprint(tile.size * task_.layers[i].in, v) : 0)) | 1;
   }
 
-  std::vector<Buffer<T>> products_;
+  const Task<T>& task_;
+  std::vector<SampleArray<T>> products_;
   std::vector<Buffer<std::uint64_t>> tiles_;  // by tile, what its product was taken of
   std::vector<std::uint64_t> weights_;        // by layer
 };

@@ -4,8 +4,12 @@
 // (activation/activation.hpp), which inlines it.
 #pragma once
 
-#include "amcore/check.hpp"
+#include <algorithm>
+#include <array>
+#include <cmath>
+
 #include "amcore/scalar/entries.hpp"
+#include "amcore/sums.hpp"
 
 namespace amcore {
 
