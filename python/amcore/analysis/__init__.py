@@ -4,12 +4,12 @@ from amcore.analysis.certificate import Certificate, certify
 from amcore.analysis.decrease import (
     StrongDecrease,
     SufficientDecrease,
-    Verdict,
     strong_decrease,
     sufficient_decrease,
 )
 from amcore.analysis.kl import KLFit, fit_kl
 from amcore.analysis.rates import RateBound, bounds, rate_bound
+from amcore.analysis.verdict import Verdict
 
 __all__ = [
     "Certificate",

@@ -17,13 +17,15 @@ from amcore.analysis.decrease import (
     MIN_CHECKED,
     StrongDecrease,
     SufficientDecrease,
-    Verdict,
     strong_decrease,
     sufficient_decrease,
 )
 from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.local import LocalCertificate
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
+from amcore.analysis.verdict import Verdict
+from amcore.solution import Solution
 from amcore.trace import Array, Trace
 
 __all__ = ["Certificate", "certify"]
@@ -58,6 +60,8 @@ class Certificate:
         "critical": whether dist(0, ∂f) tends to 0.
     constants : dict
         The a-priori constants given.
+    local : LocalCertificate or None
+        What the state at the end says of the limit; None where only the trace is known.
     """
 
     trace: Trace
@@ -67,6 +71,7 @@ class Certificate:
     rate: RateBound
     verdicts: dict[str, Verdict]
     constants: dict[str, float]
+    local: LocalCertificate | None = None
 
     def __str__(self) -> str:
         """Return the report."""
@@ -134,6 +139,7 @@ class Certificate:
             "rate": _rate(self.kl, self.rate),
             "bound": self.rate.to_dict(),
             "constants": dict(self.constants),
+            "local": None if self.local is None else self.local.to_dict(),
             "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
         }
         plain: dict[str, Any] = _finite(content)
@@ -172,7 +178,7 @@ class Certificate:
 
 
 def certify(
-    trace: Trace | None = None,
+    trace: Trace | Solution | None = None,
     *,
     objective: ArrayLike | None = None,
     subgradient_distance: ArrayLike | None = None,
@@ -184,8 +190,8 @@ def certify(
 
     Parameters
     ----------
-    trace : Trace
-        The trace of the run, from amcore or from `Trace.from_arrays`.
+    trace : Trace or Solution
+        The trace of the run, from amcore or from `Trace.from_arrays`; or the run itself.
     objective : array_like
         In place of `trace`: the objective f_0, …, f_K of any optimiser, shape (K + 1,).
     subgradient_distance : array_like, optional
@@ -225,6 +231,8 @@ def certify(
     """
     if (trace is None) == (objective is None):
         raise TypeError("give either a trace or an objective (with its subgradient_distance)")
+    if isinstance(trace, Solution):
+        trace = trace.trace
     if trace is None:
         assert objective is not None
         trace = Trace.from_arrays(objective, subgradient_distance)

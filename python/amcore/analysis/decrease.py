@@ -5,18 +5,18 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, SupportsIndex, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from amcore.analysis.verdict import Verdict
 from amcore.trace import Trace
 
 __all__ = [
     "StrongDecrease",
     "SufficientDecrease",
-    "Verdict",
     "remaining_decrease",
     "strong_decrease",
     "sufficient_decrease",
@@ -28,26 +28,6 @@ Array = NDArray[np.float64]
 MIN_CHECKED = 10
 # A ratio that falls below this share of its smallest value in the first half tends to 0.
 VANISHING = 1e-3
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a trace says about a condition, and why.
-
-    Attributes
-    ----------
-    verdict : str
-        "holds", "fails" or "undecided".
-    reason : str
-        One sentence with the numbers behind it.
-    """
-
-    verdict: Literal["holds", "fails", "undecided"]
-    reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain data."""
-        return {"verdict": self.verdict, "reason": self.reason}
 
 
 @dataclass(frozen=True)

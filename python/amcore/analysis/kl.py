@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from amcore.analysis.decrease import Verdict, remaining_decrease, rounding_floor
+from amcore.analysis.decrease import remaining_decrease, rounding_floor
+from amcore.analysis.verdict import Verdict
 from amcore.trace import RISE, Trace
 
 __all__ = ["Decay", "KLFit", "fit_kl"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amcore.analysis.decrease import StrongDecrease, SufficientDecrease, Verdict
+from amcore.analysis.decrease import StrongDecrease, SufficientDecrease
 from amcore.analysis.kl import KLFit
+from amcore.analysis.verdict import Verdict
 from amcore.trace import Trace
 
 __all__ = ["RateBound", "bounds", "rate_bound"]
