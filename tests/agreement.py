@@ -55,7 +55,9 @@ def assert_backends_agree(solve, start, check):
         rng = np.random.default_rng(0)
         for _ in range(10):
             near = {  # nearer to 0, where the sets of regularisers are
-                name: array * (1 - np.finfo(array.dtype).eps * rng.chisquare(3, array.shape))
+                name: np.asarray(
+                    array * (1 - np.finfo(array.dtype).eps * rng.chisquare(3, array.shape))
+                )
                 for name, array in start.items()
             }
             try:

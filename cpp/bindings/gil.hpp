@@ -1,7 +1,7 @@
 // Python's lock. Up to 3.13 a thread that asks for it while the interpreter shuts down, as a daemon
-// thread may at the end of a sweep, is ended by pthread_exit, whose unwinding std::terminate meets in
-// the first destructor or parallel region. Such a thread waits for the end of the process instead,
-// as it does from 3.14 on.
+// thread may at the end of a sweep, is ended by pthread_exit, whose unwinding std::terminate meets
+// in the first destructor or parallel region. Such a thread waits for the end of the process
+// instead, as it does from 3.14 on.
 #pragma once
 
 #include <pybind11/pybind11.h>

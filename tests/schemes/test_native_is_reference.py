@@ -53,8 +53,25 @@ def test_many_tiles_and_chunks(kind, data):
     assert_sweeps_agree(case.with_(n=case.n + 2500), 2)
 
 
+@on_schemes
+@given(data=st.data())
+@settings(max_examples=FEW)
+def test_activations_that_vanish(kind, data):
+    """From weights of 0 where σ(0) = 0 all of V is 0, and so is its Gram matrix."""
+    case = data.draw(cases(kind, bias=False))
+    zeros = [(np.zeros_like(W), b) for W, b in case.weights()]
+
+    def solve(backend, init):
+        return case.solve(max_iter=1, init=init, backend=backend)
+
+    def check(native, reference):
+        assert_same_state(native.state, reference.state, 1e-9, str(case))
+
+    assert_backends_agree(solve, case.solve(max_iter=0, init=zeros).state, check)
+
+
 @on_examples
-@pytest.mark.parametrize("n", [41, 1100])
+@pytest.mark.parametrize("n", [41, pytest.param(1100, marks=pytest.mark.thorough)])
 def test_twenty_sweeps(n, case):
     """Of a free run: what a sweep rounds grows with the sweeps."""
     runs = [case.with_(n=n).solve(max_iter=20, backend=backend) for backend in BACKENDS]

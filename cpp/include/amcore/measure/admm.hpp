@@ -1,5 +1,5 @@
-// What ADMM measures (scheme/admm.hpp): the terms of f with dist(0, ∂f) and the residuals at the new
-// point, and the decrease, which is that of the models and what these were above the truth.
+// What ADMM measures (scheme/admm.hpp): the terms of f with dist(0, ∂f) and the residuals at the
+// new point, and the decrease, which is that of the models and what these were above the truth.
 //
 // Pass i finds the final Z_i = W_i V_{i−1} + b_i1ᵀ. The rest of the gradient by V_i is carried to
 // the pass above.

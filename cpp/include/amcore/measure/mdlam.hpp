@@ -1,8 +1,8 @@
 // What mDLAM measures (scheme/mdlam.hpp).
 //
-// Pass i finds the final E_i = U_i − P_i: with it come layer i's terms of F, the distances of U_{i−1}
-// and V_{i−1}, which the constraint couples to one block, of W_i, and of U_N. E_{i−1} is carried from
-// the last pass.
+// Pass i finds the final E_i = U_i − P_i: with it come layer i's terms of F, the distances of
+// U_{i−1} and V_{i−1}, which the constraint couples to one block, of W_i, and of U_N. E_{i−1} is
+// carried from the last pass.
 #pragma once
 
 #include "amcore/block/constraint.hpp"

@@ -291,8 +291,8 @@ template <class T> class ThreeSplitMeasure {
     old_linear_[i] -= fall;
   }
 
-  // The residual of layer 1, final since W_1 is. W_1 was the last block to move: if it was minimised
-  // exactly, its gradient is −αΔ.
+  // The residual of layer 1, final since W_1 is. W_1 was the last block to move: if it was
+  // minimised exactly, its gradient is −αΔ.
   void begin_closing() {
     if (!first_is_exact()) weight_distance_.begin(0);
   }

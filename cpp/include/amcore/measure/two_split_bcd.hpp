@@ -1,6 +1,6 @@
-// What two-splitting measures (scheme/two_split_bcd.hpp): the terms of f and the decrease on the way,
-// dist(0, ∂f) in passes of its own, E Vᵀ and Wᵀ E, 4 flops per sample and weight, and what is not
-// kept of Z_i, twice.
+// What two-splitting measures (scheme/two_split_bcd.hpp): the terms of f and the decrease on the
+// way, dist(0, ∂f) in passes of its own, E Vᵀ and Wᵀ E, 4 flops per sample and weight, and what is
+// not kept of Z_i, twice.
 #pragma once
 
 #include "amcore/measure/ledger.hpp"

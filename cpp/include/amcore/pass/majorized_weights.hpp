@@ -25,7 +25,8 @@ template <class T> class MovingProducts : public ProductCache<T> {
     moved_ = SampleArray<T>(width, task.samples, task.allocate);
   }
 
-  // Of a tile or slice: as the sweep finds it, after the step of W_i, and after that of V_{i−1} too.
+  // Of a tile or slice: as the sweep finds it, after the step of W_i, and after that of V_{i−1}
+  // too.
   T* found(std::size_t i, const Tile& tile) const {
     T* const kept = this->of(i, tile);
     return kept ? kept : task_.layers[i].of(found_.data(), tile);

@@ -1,6 +1,6 @@
 // A pass over all samples. Every chunk of them is given to one thread, tile by tile, with scratch
-// of that thread; the sums over samples that the pass takes (a tally of float64 numbers) are kept by
-// chunk and added in a fixed order, so that no bit depends on the number of threads.
+// of that thread; the sums over samples that the pass takes (a tally of float64 numbers) are kept
+// by chunk and added in a fixed order, so that no bit depends on the number of threads.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Skip connections: V_i couples to [V_{i−1} +] σ_i(U_i), with the term in brackets where layer i has
-// one.
+// Skip connections: V_i couples to [V_{i−1} +] σ_i(U_i), with the term in brackets where layer i
+// has one.
 #pragma once
 
 #include "amcore/pass/task.hpp"

@@ -7,8 +7,8 @@
 //   squared_distance(x, g, squared) = squared(dist(−g, ∂r(x))), infinite where ∂r(x) is empty;
 // a coupled one provides the same functions of a matrix, with the arguments of `Regularizer`, and
 // by_row where it may be a sum over rows. Where products of entries may be out of range beside
-// others that are not, value and difference take a `product` as in sum_in_range. An operator whose entries have the form of `ScalarTerms`
-// says so in terms(), so that updates can be exact.
+// others that are not, value and difference take a `product` as in sum_in_range. An operator whose
+// entries have the form of `ScalarTerms` says so in terms(), so that updates can be exact.
 #pragma once
 
 #include <cmath>

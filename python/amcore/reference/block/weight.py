@@ -140,8 +140,10 @@ def proximal_gradient(
 
 
 def largest_eigenvalue(H: Array) -> float:
-    """Estimate from below by power iteration."""
+    """Estimate from below by power iteration; 0 of H = 0."""
     v: Array = 1 + 0.5 * np.sin(np.arange(1, len(H) + 1))
     for _ in range(30):
         v = H @ (v / np.linalg.norm(v))
+        if not v.any():
+            break
     return float(np.linalg.norm(v))
