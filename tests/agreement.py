@@ -20,7 +20,8 @@ def assert_close(native, reference, rtol, what, floor=0.0):
 def assert_same_state(native, reference, rtol, what):
     assert list(native) == list(reference)
     for name, expected in reference.items():
-        scale = np.linalg.norm(expected) + np.finfo(expected.dtype).tiny
+        block = [expected, reference["W" + name[1:]]] if name[0] == "b" else [expected]
+        scale = sum(map(np.linalg.norm, block)) + np.finfo(expected.dtype).tiny
         error = np.linalg.norm(np.float64(native[name]) - expected) / scale
         assert error <= rtol, f"{what}: {name} differs by {error:.2e}"
 

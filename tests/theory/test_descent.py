@@ -257,34 +257,6 @@ def test_distance_at_convex_and_concave_kinks(backend, activation):
     assert run.trace.distance["U1"][0] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@given(case=cases(max_depth=4, max_width=12, max_samples=30))
-def test_measuring_the_state_gives_the_last_record(backend, case):
-    """The sweep's own formulas, which use what is optimal, against those for any state."""
-    run = case.solve(max_iter=3, backend=backend)
-    again = amcore.solve(
-        case.problem(), case.scheme(), max_iter=0, init=run.state, backend=backend
-    ).trace.records[0]
-    last = run.trace.records[-1]
-    f = last.objective
-    assert again.objective == pytest.approx(f, rel=1e-13)
-    for name, value in last.parts.items():
-        assert again.parts[name] == pytest.approx(value, rel=1e-9, abs=1e-13 * f)
-    heaviest = max(1, *case.gamma, *case.rho, *case.lam)
-    inputs = max(np.linalg.norm(array) for array in (case.problem().X, *run.state.values()))
-    floor = 1e3 * EPS * np.sqrt(heaviest * f) * (1 + heaviest**0.5 * inputs)
-    for block, value in last.distance.items():
-        assert again.distance[block] == pytest.approx(value, rel=1e-7, abs=floor), block
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@given(case=cases())
-def test_decrease_is_the_difference_of_objectives(backend, case):
-    trace = case.solve(max_iter=6, backend=backend).trace
-    f = trace.objective
-    assert (np.abs(f[:-1] - f[1:] - trace.decrease) <= 1e-13 * f[:-1]).all()
-
-
 PLAIN = Case(
     widths=(2, 3, 1),
     activations=("tanh", "identity"),

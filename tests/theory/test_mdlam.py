@@ -5,11 +5,10 @@ Every claim is a function that returns (measured, predicted) for each sweep.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import amcore
-from agreement import assert_backends_agree
 from amcore.analysis.decrease import sufficient_decrease
 from strategies import names, operator
 
@@ -78,29 +77,6 @@ def test_monotone_and_feasible(run):
     measured, predicted = block_decrease(problem, scheme, step.trace)
     assert (measured >= predicted * (1 - 1e-9) - 1e-26 * f[0]).all()
     np.testing.assert_allclose(step.trace.decrease, -np.diff(f), rtol=1e-8, atol=1e-13 * f[0])
-
-
-@given(run=runs())
-@settings(max_examples=settings.default.max_examples // 2)
-def test_one_sweep_is_that_of_the_definition(run):
-    problem, scheme, seed = run
-    start = amcore.solve(problem, scheme, max_iter=0, seed=seed, backend="reference").state
-
-    def solve(backend, init):
-        return amcore.solve(problem, scheme, max_iter=1, init=init, backend=backend)
-
-    def check(native, reference):
-        for name, expected in reference.state.items():
-            scale = np.linalg.norm(expected) + 1e-3
-            assert np.linalg.norm(native.state[name] - expected) <= 1e-8 * scale, name
-        f = reference.trace.objective
-        np.testing.assert_allclose(native.trace.objective, f, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(
-            native.trace.decrease, reference.trace.decrease, rtol=1e-6, atol=1e-12 * f[0]
-        )
-
-    for _ in range(4):
-        start = assert_backends_agree(solve, start, check).state
 
 
 def example(epsilon, seed, sweeps, scale=1.0, extrapolate=True):

@@ -188,20 +188,6 @@ def test_native_is_reference(widths, hidden, loss, majorizer, dual_init):
         same(*runs, rtol=1e-9)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_native_is_reference_sweep_by_sweep(seed):
-    """Random penalties, at which the iterates may grow apart: every sweep from the same state."""
-    rng = np.random.default_rng(seed)
-    widths = rng.integers(1, 25, 4).tolist()
-    problem = make(widths, ("tanh", "sigmoid"), n=70, seed=seed)
-    scheme = amcore.ADMM(beta=10 ** rng.uniform(-1, 1, 3))
-    start = amcore.solve(problem, scheme, max_iter=0, backend="reference").state
-    for _ in range(8):
-        runs = [amcore.solve(problem, scheme, max_iter=1, init=start, backend=b) for b in BACKENDS]
-        same(*runs, rtol=1e-9)
-        start = runs[1].state
-
-
 def test_float32_is_near_float64():
     problem = make(n=200)
     scheme = graded(problem)

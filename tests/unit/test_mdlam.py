@@ -230,18 +230,6 @@ def test_many_runs_at_once_keep_their_marks():
         assert run.trace.marks == [(1, "epsilon changed"), (2, "epsilon changed")]
 
 
-def test_many_tiles_and_chunks():
-    problem = make((30, 70, 50, 4), n=3001, weight_regularizer="ridge")
-    scheme = amcore.MDLAM(epsilon=0.02)
-    native, reference = (
-        amcore.solve(problem, scheme, max_iter=6, backend=backend, num_threads=2)
-        for backend in BACKENDS
-    )
-    np.testing.assert_allclose(native.trace.objective, reference.trace.objective, rtol=1e-10)
-    for name, block in reference.trace.distance.items():
-        np.testing.assert_allclose(native.trace.distance[name], block, rtol=1e-8, atol=1e-9)
-
-
 # What is refused.
 
 
