@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +127,15 @@ class Problem:
     def dtype(self) -> np.dtype[Any]:
         """Floating-point type of X and Y."""
         return self.X.dtype
+
+    @property
+    def lower_bound(self) -> float:
+        """A lower bound of the loss with the regularisers: 0, or −inf if one of them is a user's.
+
+        A user's loss or regulariser of which that is certain says so by ``nonnegative = True``.
+        """
+        terms = (self.loss, *self.weight_regularizers, *self.activation_regularizers)
+        return 0.0 if all(term.reference.nonnegative for term in terms) else -math.inf
 
     def __repr__(self) -> str:
         labels = "" if self.classes is None else f", {len(self.classes)} classes"

@@ -226,8 +226,9 @@ class Run:
     def _checked_trace(self, given: Any) -> Trace:
         """Return the trace to go on with, a copy of the one given."""
         is_bound = self.scheme.distance_is_bound(self.problem)
+        lower_bound = self.scheme.lower_bound(self.problem)
         if given is None:
-            return Trace(dtype=self.dtype, distance_is_bound=is_bound)
+            return Trace(dtype=self.dtype, distance_is_bound=is_bound, lower_bound=lower_bound)
         if not isinstance(given, Trace):
             raise TypeError(f"trace: expected a Trace, got {_checks.describe(given)}")
         if not self.continues:
@@ -239,7 +240,9 @@ class Run:
                 f"trace: expected one in {self.dtype} with distance_is_bound={is_bound}, "
                 f"got {given.dtype} and {given.distance_is_bound}"
             )
-        return copy.deepcopy(given)
+        trace = copy.deepcopy(given)
+        trace.lower_bound = lower_bound  # which older files do not tell
+        return trace
 
     def _check_feasible(self, weights: Weights) -> None:
         """Refuse weights at which the objective is infinite."""

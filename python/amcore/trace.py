@@ -23,15 +23,17 @@ Array = NDArray[np.float64]
 _Self = TypeVar("_Self", bound="Trace")
 
 # Kind and number of dimensions of what is saved beside the columns.
-_DETAILS = {
+_DETAILS: dict[str, tuple[str, int]] = {
     "format": ("U", 0),
     "version": ("i", 0),
     "dtype": ("U", 0),
     "distance_is_bound": ("b", 0),
     "accurate_decrease": ("b", 0),
+    "lower_bound": ("f", 0),
     "marks/sweep": ("i", 1),
     "marks/text": ("U", 1),
 }
+_LATER = {"lower_bound"}  # that older files lack
 
 
 RISE = "objective rose"  # a mark
@@ -83,6 +85,9 @@ class Trace:
     accurate_decrease : bool
         True if `decrease` is accurate relative to the steps on the measured sweeps, False if it is
         the difference of two objectives.
+    lower_bound : float
+        A number that f is nowhere below, −inf if none is known: 0 for a sum of losses and
+        regularisers that are none of them negative.
 
     Attributes
     ----------
@@ -119,12 +124,14 @@ class Trace:
         dtype: DTypeLike = np.float64,
         distance_is_bound: bool = False,
         accurate_decrease: bool = True,
+        lower_bound: float = -math.inf,
     ) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f":
             raise TypeError(f"dtype must be a floating-point type, got {self.dtype}")
         self.distance_is_bound = bool(distance_is_bound)
         self.accurate_decrease = bool(accurate_decrease)
+        self.lower_bound = _lower_bound(lower_bound)
         self.marks: list[tuple[int, str]] = []
         self._scalars = {name: _Column() for name in SCALARS}
         self._families: dict[str, dict[str, _Column]] = {name: {} for name in FAMILIES}
@@ -300,6 +307,7 @@ class Trace:
         *,
         distance_is_bound: bool = False,
         dtype: DTypeLike | None = None,
+        lower_bound: float = -math.inf,
     ) -> _Self:
         """Make a trace of any optimiser's run.
 
@@ -318,6 +326,8 @@ class Trace:
         dtype : float type, optional
             Floating-point type the objective was computed in; by default that of `objective` if it
             is one, float64 otherwise.
+        lower_bound : float
+            A number that the objective is nowhere below.
 
         Returns
         -------
@@ -328,7 +338,8 @@ class Trace:
         TypeError
             If an argument is not an array of real numbers.
         ValueError
-            If an argument has the wrong shape, is not finite or masked, or a distance is negative.
+            If an argument has the wrong shape, is not finite or masked, a distance is negative, or
+            an objective is below `lower_bound` by more than rounding.
         """
         f = _vector("objective", objective)
         if f.size == 0:
@@ -339,7 +350,10 @@ class Trace:
             dtype=(given if given.kind == "f" else np.float64) if dtype is None else dtype,
             distance_is_bound=distance_is_bound,
             accurate_decrease=decrease is not None,
+            lower_bound=lower_bound,
         )
+        rounding = 64 * float(np.finfo(trace.dtype).eps) * float(np.abs(f).max())
+        _refuse("objective", f, f < trace.lower_bound - rounding, f"must be >= {lower_bound}")
         if subgradient_distance is None:
             g = np.full(f.size, math.nan)
         else:
@@ -366,6 +380,7 @@ class Trace:
             "dtype": np.array(self.dtype.name),
             "distance_is_bound": np.array(self.distance_is_bound),
             "accurate_decrease": np.array(self.accurate_decrease),
+            "lower_bound": np.array(self.lower_bound),
             "marks/sweep": np.array([sweep for sweep, _ in self.marks], dtype=np.int64),
             "marks/text": np.array([text for _, text in self.marks], dtype=np.str_),
         }
@@ -384,7 +399,7 @@ class Trace:
             If the arrays are not those of a trace.
         """
         _files.check_format(arrays, _files.TRACE)
-        missing = sorted({*_DETAILS, *SCALARS} - set(arrays))
+        missing = sorted({*_DETAILS, *SCALARS} - _LATER - set(arrays))
         if missing:
             raise ValueError(f"a trace without {', '.join(missing)}")
         for name, array in arrays.items():
@@ -398,6 +413,7 @@ class Trace:
             dtype=str(arrays["dtype"]),
             distance_is_bound=bool(arrays["distance_is_bound"]),
             accurate_decrease=bool(arrays["accurate_decrease"]),
+            lower_bound=float(arrays.get("lower_bound", -math.inf)),
         )
         trace.set_columns(arrays)
         sweeps, texts = arrays["marks/sweep"].tolist(), arrays["marks/text"].tolist()
@@ -443,6 +459,7 @@ class Trace:
             "dtype": self.dtype.name,
             "distance_is_bound": self.distance_is_bound,
             "accurate_decrease": self.accurate_decrease,
+            "lower_bound": self.lower_bound if math.isfinite(self.lower_bound) else None,
             "sweeps": len(self),
             "objective": _plain(self.objective),
             "subgradient_distance": _plain(self.subgradient_distance),
@@ -485,6 +502,14 @@ class _Encoded:
 
     def write(self, text: str) -> object:
         return self._write(text.encode())
+
+
+def _lower_bound(value: Any) -> float:
+    """Return a lower bound of f: a number or −inf."""
+    bound = _checks.real("lower_bound", value)
+    if not bound < math.inf:
+        raise ValueError(f"lower_bound: expected a number or -inf, got {bound:g}")
+    return bound
 
 
 def _plain(values: Array) -> list[float | None]:

@@ -148,6 +148,7 @@ class TestVersion1:
     def check(self, trace):
         nan = np.nan
         assert trace.dtype == np.float32 and trace.distance_is_bound and trace.accurate_decrease
+        assert trace.lower_bound == -np.inf  # which these do not tell
         np.testing.assert_array_equal(trace.objective, [8, 4, 2, 1])
         np.testing.assert_array_equal(trace.decrease, [4, 2, 1])
         np.testing.assert_array_equal(trace.subgradient_distance, [4, nan, 4 / 3, nan])

@@ -1,9 +1,12 @@
 """amcore.Problem: dtypes, encoding of labels, decoding of outputs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import amcore
+from amcore.reference.loss.squared import SquaredLoss
 
 rng = np.random.default_rng(0)
 NET = amcore.Network([4, 3])
@@ -150,3 +153,40 @@ def test_columns_without_names(columns):
     problem = amcore.Problem(NET, Frame(X, columns), LABELS)
     assert problem.columns is None
     problem.check_columns(Frame(X, ["a", "b", "c", "d"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Theirs(SquaredLoss):
+    """A user's loss, of which nothing is known unless it says so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nonnegative(SquaredLoss):
+    nonnegative = True
+
+
+@pytest.mark.parametrize(
+    ("scheme", "loss", "bound"),
+    [
+        (amcore.TwoSplitBCD(), "hinge", 0),
+        (amcore.ThreeSplitBCD(), "cross_entropy", 0),
+        (amcore.MDLAM(), "squared", 0),
+        (amcore.ADMM(), "squared", -np.inf),  # of multipliers of any sign
+        (amcore.ThreeSplitBCD(), Theirs(), -np.inf),
+        (amcore.ThreeSplitBCD(), Nonnegative(), 0),
+    ],
+)
+def test_the_trace_knows_a_lower_bound_of_its_objective(scheme, loss, bound):
+    problem = amcore.Problem(
+        amcore.Network([2, 3, 2], "tanh"), np.eye(2), [0, 1], loss, weight_regularizer="ridge"
+    )
+    run = amcore.solve(problem, scheme, max_iter=2, backend="reference")
+    assert run.trace.lower_bound == bound
+    old = amcore.Trace.from_saved(
+        {name: array for name, array in run.trace.to_arrays().items() if name != "lower_bound"}
+    )
+    assert old.lower_bound == -np.inf
+    goes_on = amcore.solve(
+        problem, scheme, init=run.state, trace=old, max_iter=1, backend="reference"
+    )
+    assert goes_on.trace.lower_bound == bound

@@ -169,10 +169,22 @@ class TestFromArrays:
             Trace.from_arrays(*arguments)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("bound", "error"), [(math.nan, ValueError), (math.inf, ValueError), ("0", TypeError)]
+    )
+    def test_wrong_lower_bounds_are_refused(self, bound, error):
+        with pytest.raises(error, match="lower_bound: expected a number"):
+            Trace.from_arrays([1.0], lower_bound=bound)
+
+    def test_no_objective_is_below_the_lower_bound(self):
+        Trace.from_arrays([1.0, -1e-16], lower_bound=0)
+        with pytest.raises(ValueError, match=r"objective must be >= 0, got objective\[1\]"):
+            Trace.from_arrays([1.0, -1e-6], lower_bound=0)
+
 
 class TestFiles:
     def test_round_trip(self, tmp_path):
-        trace = Trace(dtype="float32", distance_is_bound=True)
+        trace = Trace(dtype="float32", distance_is_bound=True, lower_bound=-2.5)
         for record in made_trace(5).records:
             trace.append(record)
         trace.mark("restart; ε halved")
@@ -183,6 +195,7 @@ class TestFiles:
         assert same(trace, loaded)
         assert loaded.marks == [(5, "restart; ε halved"), (5, "again")]
         assert loaded.dtype == np.float32 and loaded.distance_is_bound
+        assert loaded.lower_bound == -2.5
         assert list(loaded.parts) == ["loss", "linear1"]
 
     def test_a_loaded_trace_can_grow(self, tmp_path):

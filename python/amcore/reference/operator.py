@@ -153,6 +153,11 @@ class Operator(ABC):
                 raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
 
     @property
+    def nonnegative(self) -> bool:
+        """Whether a loss or regulariser is certain to be >= 0: all of this library, not others."""
+        return self.in_catalogue
+
+    @property
     def L0(self) -> float:
         """Least upper bound of the modulus."""
         return math.inf
@@ -172,6 +177,16 @@ class Activation(Operator):
     """An elementwise function σ: L0 = sup|σ|, L1 = sup|σ'|, L2 = sup|σ''| (infinite at a kink)."""
 
     family = "activation"
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where σ' jumps, in ascending order."""
+        return ()
+
+    def piece(self, u: Array) -> npt.NDArray[np.intp]:
+        """Return a number for the piece between two kinks that u lies on, a kink being one."""
+        kinks = np.array(self.kinks, dtype=u.dtype)
+        return np.searchsorted(kinks, u, side="left") + np.searchsorted(kinks, u, side="right")
 
     @abstractmethod
     def value(self, u: Array) -> Array:
@@ -219,9 +234,14 @@ class PiecewiseLinear(Activation):
     def pieces(self) -> tuple[tuple[float, float, float, float], ...]:
         """The pieces (l, r, m, q)."""
 
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where pieces meet."""
+        return tuple(r for _, r, _, _ in self.pieces[:-1])
+
     def derivative(self, u: Array, side: str = "left") -> Array:
         """Slope of the piece that ends (left) or begins (right) at u."""
-        kinks = np.array([r for _, r, _, _ in self.pieces[:-1]], dtype=u.dtype)
+        kinks = np.array(self.kinks, dtype=u.dtype)
         slopes = np.array([m for _, _, m, _ in self.pieces], dtype=u.dtype)
         return slopes[np.searchsorted(kinks, u, side="left" if side == "left" else "right")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -106,6 +107,10 @@ class ADMM(Scheme):
         for regularizer in problem.weight_regularizers:
             if regularizer.curvature is None:
                 raise ValueError(f"weight_regularizer: ADMM takes none or ridge, got {regularizer}")
+
+    def lower_bound(self, problem: Problem) -> float:
+        """−inf: ⟨Λ_i, R_i⟩ has any sign."""
+        return -math.inf
 
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
         """W, V, Lambda and V_old for every layer."""

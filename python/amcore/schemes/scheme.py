@@ -75,6 +75,10 @@ class Scheme(ABC):
         """Whether the measured dist(0, ∂f) is only an upper bound."""
         return False
 
+    def lower_bound(self, problem: Problem) -> float:
+        """Return a number that the objective is nowhere below, −inf if none is known."""
+        return problem.lower_bound
+
     def constants(self, state: State) -> dict[str, float]:
         """A-priori constants of sufficient decrease and relative error, where they are known.
 

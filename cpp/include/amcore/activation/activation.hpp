@@ -8,6 +8,7 @@
 //   prox(v, z, w)          argmin_u ½(v − σ(u))² + w/2 (u − z)², globally and leftmost
 //   inverse(v)             u with σ(u) = v where σ increases, outside its range anything; of
 //                          monotone σ only
+//   pieces()               of piecewise linear σ only: where its kinks are
 //   bounds                 of |σ|, |σ'| and |σ''|, where there are any
 //   majorizer              where a better one is known than follows from these
 // or the same functions of arrays, with the arguments of `Activation`, where a loop over entries
@@ -19,6 +20,8 @@
 #include "amcore/activation/majorizer.hpp"
 #include "amcore/activation/preactivation.hpp"
 #include "amcore/scalar/parameter.hpp"
+#include "amcore/scalar/piecewise_linear.hpp"
+#include "amcore/sums.hpp"
 #include "amcore/types.hpp"
 
 namespace amcore {
@@ -33,6 +36,9 @@ template <class T> class Activation {
   virtual void value_and_derivative(Index n, const T* u, T* value, T* slope) const = 0;
   virtual void difference(Index n, const T* a, const T* b, T* out) const = 0;
   virtual void prox(Index n, const T* v, const T* z, T weight, T* out) const = 0;
+  virtual bool has_kinks() const = 0;
+  // How many entries lie on other pieces in a than in b, a kink being one of its own.
+  virtual double pattern_changes(Index n, const T* a, const T* b) const = 0;
   // Of ½(σ − t)²: as published, or the least h known, which where there is none is one to begin
   // with.
   virtual Majorizer published_majorizer() const = 0;
@@ -54,6 +60,7 @@ struct IdentityActivation;
 
 template <class Op, class T> class ActivationOf final : public Activation<T> {
   static constexpr bool of_arrays = OfArrays<Op, T>;
+  static constexpr bool piecewise = requires(const Op& op) { op.template pieces<T>(); };
   static constexpr bool has_inverse = requires(const Op& op, T v) {
     op.inverse(v);
   } || requires(const Op& op, Index n, T* x) { op.inverse(n, x, x); };
@@ -99,6 +106,15 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
       op_.prox(n, v, z, weight, out);
     else
       for (Index i = 0; i < n; ++i) out[i] = op_.prox(v[i], z[i], weight);
+  }
+  bool has_kinks() const override { return piecewise; }
+  double pattern_changes(Index n, const T* a, const T* b) const override {
+    if constexpr (piecewise) {
+      const auto pieces = op_.template pieces<T>();
+      return sum(n, [&, a, b](Index i) { return scalar::changes_piece(pieces, a[i], b[i]); });
+    } else {
+      return 0;
+    }
   }
   Majorizer published_majorizer() const override { return Majorizer::published(bounds()); }
   Majorizer majorizer() const override {

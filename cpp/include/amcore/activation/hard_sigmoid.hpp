@@ -25,9 +25,11 @@ struct HardSigmoidActivation {
     return std::clamp((v - T(0.5)) / (T(1) / 6), T(-3), T(3));
   }
   template <class T> T prox(T v, T z, T w) const {
+    return scalar::prox_piecewise_linear(pieces<T>(), v, z, w);
+  }
+  template <class T> std::array<scalar::Piece<T>, 3> pieces() const {
     constexpr T inf = std::numeric_limits<T>::infinity();
-    return scalar::prox_piecewise_linear<T, 3>(
-        {{{-inf, -3, 0, 0}, {-3, 3, T(1) / 6, T(0.5), -3, 0}, {3, inf, 0, 1}}}, v, z, w);
+    return {{{-inf, -3, 0, 0}, {-3, 3, T(1) / 6, T(0.5), -3, 0}, {3, inf, 0, 1}}};
   }
 };
 

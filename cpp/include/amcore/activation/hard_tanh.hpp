@@ -20,9 +20,11 @@ struct HardTanhActivation {
   template <class T> T difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T inverse(T v) const { return std::clamp(v, T(-1), T(1)); }
   template <class T> T prox(T v, T z, T w) const {
+    return scalar::prox_piecewise_linear(pieces<T>(), v, z, w);
+  }
+  template <class T> std::array<scalar::Piece<T>, 3> pieces() const {
     constexpr T inf = std::numeric_limits<T>::infinity();
-    return scalar::prox_piecewise_linear<T, 3>({{{-inf, -1, 0, -1}, {-1, 1, 1, 0}, {1, inf, 0, 1}}},
-                                               v, z, w);
+    return {{{-inf, -1, 0, -1}, {-1, 1, 1, 0}, {1, inf, 0, 1}}};
   }
 };
 

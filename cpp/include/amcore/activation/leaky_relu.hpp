@@ -35,9 +35,11 @@ struct LeakyReluActivation {
     return v >= 0 ? v : (slope > 0 ? v / static_cast<T>(slope) : T(0));
   }
   template <class T> T prox(T v, T z, T w) const {
+    return scalar::prox_piecewise_linear(pieces<T>(), v, z, w);
+  }
+  template <class T> std::array<scalar::Piece<T>, 2> pieces() const {
     constexpr T inf = std::numeric_limits<T>::infinity();
-    return scalar::prox_piecewise_linear<T, 2>(
-        {{{-inf, 0, static_cast<T>(slope), 0}, {0, inf, 1, 0}}}, v, z, w);
+    return {{{-inf, 0, static_cast<T>(slope), 0}, {0, inf, 1, 0}}};
   }
 
   double slope;

@@ -20,8 +20,11 @@ struct ReluActivation {
   template <class T> T difference(T a, T b) const { return value(a) - value(b); }
   template <class T> T inverse(T v) const { return std::max(v, T(0)); }
   template <class T> T prox(T v, T z, T w) const {
+    return scalar::prox_piecewise_linear(pieces<T>(), v, z, w);
+  }
+  template <class T> std::array<scalar::Piece<T>, 2> pieces() const {
     constexpr T inf = std::numeric_limits<T>::infinity();
-    return scalar::prox_piecewise_linear<T, 2>({{{-inf, 0, 0, 0}, {0, inf, 1, 0}}}, v, z, w);
+    return {{{-inf, 0, 0, 0}, {0, inf, 1, 0}}};
   }
 };
 

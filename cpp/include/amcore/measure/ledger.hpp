@@ -31,10 +31,14 @@ class Ledger {
     Blocks distance, step;
     std::vector<const char*> phases;
     const char* output;  // the variable whose overflow makes the objective infinite
+    bool kinks = false;  // whether pattern_changes are monitored
   };
 
   Ledger(std::size_t layers, bool activation_regularizer, const Names& names)
-      : layers_(layers), first_term_(activation_regularizer ? 3 : 2), output_(names.output) {
+      : layers_(layers),
+        first_term_(activation_regularizer ? 3 : 2),
+        output_(names.output),
+        kinks_(names.kinks) {
     report_.parts = {{"loss", 0}, {"weight_regularizer", 0}};
     if (activation_regularizer) report_.parts.emplace_back("activation_regularizer", 0);
     for (const char* term : names.terms)
@@ -46,19 +50,22 @@ class Ledger {
           report_.distance, distance_);
       add(top ? names.step.top : names.step.hidden, i, layers_[i].step, report_.step_norm, step_);
     }
+    if (names.kinks) report_.monitors = {{"pattern_changes", 0}};
     for (const char* phase : names.phases) report_.seconds.emplace_back(phase, 0);
     report_.marks.reserve(1);
   }
 
   void begin() {
     std::fill(layers_.begin(), layers_.end(), LayerEntries{});
-    loss = 0;
+    loss = pattern_changes = 0;
     for (auto& [phase, seconds] : report_.seconds) seconds = 0;
     report_.marks.clear();
   }
 
   LayerEntries& operator[](std::size_t i) { return layers_[i]; }
   double loss = 0;
+  // Entries whose piece of a piecewise linear activation has changed in the sweep.
+  double pattern_changes = 0;
 
   // Wall time of a phase.
   template <class Body> void time(std::size_t phase, Body&& body) {
@@ -108,6 +115,7 @@ class Ledger {
         r.parts[at].second = l.terms[k];
       decrease += l.decrease;
     }
+    if (kinks_) r.monitors[0].second = pattern_changes;
     for (std::size_t k = 0; k < distance_.size(); ++k)
       r.distance[k].second = root(*distance_[k], measured);
     for (std::size_t k = 0; k < step_.size(); ++k)
@@ -134,6 +142,7 @@ class Ledger {
   std::vector<const double*> distance_, step_;  // entries of layers_ in the report's order
   const std::size_t first_term_;  // of the parts: those before are the loss and the regularisers
   const char* const output_;
+  const bool kinks_;
   Report report_;
 };
 

@@ -15,7 +15,17 @@ namespace amcore {
 
 // Sums over samples of pass i; "below" is layer i − 1.
 struct MDLAMSum {
-  enum : std::size_t { loss, linear, distance_below, distance_u, step_u, step_v, decrease, count };
+  enum : std::size_t {
+    loss,
+    linear,
+    distance_below,
+    distance_u,
+    step_u,
+    step_v,
+    decrease,
+    pattern_changes,
+    count
+  };
 };
 
 // Arrays of a tile. Those of the measurement lie where the update, which is over, has had its own.
@@ -57,7 +67,8 @@ template <class T> class MDLAMMeasure {
                 .distance = {.hidden = {"W", "UV"}, .top = {"W", "U"}},
                 .step = {.hidden = {"W", "U", "V"}, .top = {"W", "U"}},
                 .phases = {"pass", "weight"},
-                .output = "U"}),
+                .output = "U",
+                .kinks = task.has_kinks()}),
         task_(task),
         rho_(std::move(rho)),
         weight_distance_(task) {
@@ -84,7 +95,9 @@ template <class T> class MDLAMMeasure {
   // U_i of a slice moves from z to u; product: P_i.
   void step_u(std::size_t i, Tile slice, const T* z, const T* u, const T* product,
               Tally& tally) const {
-    const Index size = slice.size * task_.layers[i].out;
+    const Layer<T>& l = task_.layers[i];
+    const Index size = slice.size * l.out;
+    tally[Sum::pattern_changes] += l.activation->pattern_changes(size, z, u);
     tally[Sum::step_u] +=
         sum(size, [&](Index k) { return square(static_cast<double>(u[k]) - z[k]); });
     tally[Sum::decrease] +=
@@ -140,6 +153,7 @@ template <class T> class MDLAMMeasure {
     entries.step[V] = tally[Sum::step_v];
     entries.decrease += tally[Sum::decrease];
     ledger.loss += tally[Sum::loss];
+    ledger.pattern_changes += tally[Sum::pattern_changes];
     if (task_.is_top(i)) entries.distance[UV] = tally[Sum::distance_u];
     if (i > 0) ledger[i - 1].distance[UV] = tally[Sum::distance_below];
     if (measured) entries.distance[W] = weight_distance_.squared(i, rho_[i]);

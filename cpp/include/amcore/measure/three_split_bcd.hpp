@@ -32,6 +32,7 @@ struct ThreeSplitSum {
     step_u,
     decrease_v,
     decrease_u,
+    pattern_changes,
     count
   };
 };
@@ -77,7 +78,8 @@ template <class T> class ThreeSplitMeasure {
                 .distance = {blocks(), blocks()},
                 .step = {blocks(), blocks()},
                 .phases = {"pass", "factor", "weight"},
-                .output = "V"}),
+                .output = "V",
+                .kinks = task.has_kinks()}),
         task_(task),
         gamma_(std::move(gamma)),
         rho_(std::move(rho)),
@@ -193,6 +195,7 @@ template <class T> class ThreeSplitMeasure {
     const double gamma = gamma_[i], rho = rho_[i];
     const T *const U = here.of(here.U, slice), *const V = here.of(here.V, slice);
     T *const value = array[Array::value], *const change = array[Array::change];
+    tally[Sum::pattern_changes] += here.activation->pattern_changes(size, U, u);
     if (measure) {
       const PreactivationStep moved =
           here.activation->preactivation_step(size, target, p, U, u, gamma, rho);
@@ -249,6 +252,7 @@ template <class T> class ThreeSplitMeasure {
     entries.step[U] = tally[Sum::step_u];
     entries.decrease += tally[Sum::decrease_v] + tally[Sum::decrease_u];
     ledger.loss += tally[Sum::loss];
+    ledger.pattern_changes += tally[Sum::pattern_changes];
     if (task_.is_top(i)) return;
 
     LayerEntries& above = ledger[i + 1];

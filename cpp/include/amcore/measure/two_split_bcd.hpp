@@ -20,6 +20,7 @@ struct TwoSplitSum {
     distance_v,
     step_v,
     decrease_v,
+    pattern_changes,
     rejected,    // samples
     unfinished,  // tiles that are not final at once
     count
@@ -66,7 +67,8 @@ template <class T> class TwoSplitMeasure {
                 .distance = {blocks(), blocks()},
                 .step = {blocks(), blocks()},
                 .phases = {"pass", "factor", "weight", "measure"},
-                .output = "V"}),
+                .output = "V",
+                .kinks = task.has_kinks()}),
         task_(task),
         gamma_(std::move(gamma)),
         alpha_(alpha),
@@ -105,6 +107,11 @@ template <class T> class TwoSplitMeasure {
     tally[Sum::step_v] += squared;
     tally[Sum::decrease_v] += alpha_ / 2 * squared;
   }
+  // Z_{i+1} of a sample moves from z to moved.
+  void step_above(std::size_t i, const T* z, const T* moved, Tally& tally) const {
+    const Layer<T>& above = task_.layers[i + 1];
+    tally[Sum::pattern_changes] += above.activation->pattern_changes(above.out, z, moved);
+  }
   // V_i of a tile is final.
   void final_v(std::size_t i, Tile tile, Tally& tally) const {
     const Layer<T>& here = task_.layers[i];
@@ -126,6 +133,7 @@ template <class T> class TwoSplitMeasure {
     entries.step[Block::V] = tally[Sum::step_v];
     entries.decrease += tally[Sum::decrease_v];
     ledger[i + 1].terms[0] = tally[Sum::fit_above];
+    ledger.pattern_changes += tally[Sum::pattern_changes];
   }
 
   // After the update of (W_i, b_i), which writes its step and its decrease into the ledger.

@@ -51,14 +51,15 @@ struct MajorizedArray {
 
 // (W_i, b_i) lowers r_i(W_i) + γ_i/2‖V_i − σ_i(W_i V_{i−1} + b_i1ᵀ)‖² + α/2‖Δ‖²: exactly where σ_i
 // is the identity, else in majorised steps, whose curvature h is doubled for the rows that would
-// rise. A regulariser that couples the rows couples their acceptance.
-template <class T, std::size_t Sums> class MajorizedWeights {
+// rise. A regulariser that couples the rows couples their acceptance. `Sum` numbers the scheme's sums
+// over samples.
+template <class T, class Sum> class MajorizedWeights {
  public:
   using Array = MajorizedArray;
-  using Tally = typename Pass<T, Sums>::Tally;
+  using Tally = typename Pass<T, Sum::count>::Tally;
   static constexpr int doublings = 30;
 
-  MajorizedWeights(const Task<T>& task, Pass<T, Sums>& pass, MovingProducts<T>& products,
+  MajorizedWeights(const Task<T>& task, Pass<T, Sum::count>& pass, MovingProducts<T>& products,
                    PackedLayer<T>& packed)
       : task_(task),
         pass_(pass),
@@ -103,9 +104,10 @@ template <class T, std::size_t Sums> class MajorizedWeights {
     InnerLoop inner;
     int steps;  // majorised ones
   };
-  // From the sums; h majorises. Adds the squared step and the decrease, one step after the other.
+  // From the sums; h majorises. Adds the squared step and the decrease, one step after the other,
+  // and how many entries of Z_i changed their piece of σ_i.
   void update(std::size_t i, const Settings& settings, double h, double& squared_step,
-              double& decrease) {
+              double& decrease, double& pattern_changes) {
     const Layer<T>& l = task_.layers[i];
     if (l.activation->is_identity()) {
       const BlockStep moved =
@@ -118,7 +120,7 @@ template <class T, std::size_t Sums> class MajorizedWeights {
     copy_weights(l, anchor_.data());
     for (int step = 0; step < settings.steps; ++step) {
       if (step > 0) sums_pass(i);
-      decrease += take_step(i, settings, h);
+      decrease += take_step(i, settings, h, pattern_changes);
     }
     for (Index k = 0; k < size; ++k)
       squared_step += square(static_cast<double>(l.W[k]) - anchor_.data()[k]);
@@ -145,7 +147,7 @@ template <class T, std::size_t Sums> class MajorizedWeights {
   }
 
   // One majorised step; the fall of its objective, that of f and the α-term.
-  double take_step(std::size_t i, const Settings& settings, double h) {
+  double take_step(std::size_t i, const Settings& settings, double h, double& pattern_changes) {
     const Layer<T>& l = task_.layers[i];
     const Index size = l.out * l.in, rows = l.regularizer->by_row() ? l.out : 1;
     copy_weights(l, old_.data());
@@ -156,7 +158,7 @@ template <class T, std::size_t Sums> class MajorizedWeights {
       set_weights(l, old_.data());
       weight_step_(i, sums_, settings.gamma, settings.alpha, settings.inner, h, anchor_.data(),
                    anchor_.data() + size);
-      checking_pass(i, h, level == 0);
+      const double changes = checking_pass(i, h, level == 0);
       model_fall(i, settings, h);
       bool all = true;
       for (Index r = 0; r < rows; ++r) {
@@ -174,18 +176,19 @@ template <class T, std::size_t Sums> class MajorizedWeights {
       }
       if (all) {
         set_weights(l, new_.data());
-        if (level > 0) product_pass(i);
+        pattern_changes += level > 0 ? product_pass(i) : changes;
         return fall;
       }
     }
     set_weights(l, new_.data());
-    product_pass(i);
+    pattern_changes += product_pass(i);
     return fall;
   }
 
   // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  and Z_i + ΔZ.
-  // Of a first try of W_1, as V_0 stays, that is a product to be kept if the step is long.
-  void checking_pass(std::size_t i, double h, bool first_try) {
+  // Of a first try of W_1, as V_0 stays, that is a product to be kept if the step is long. Returns how
+  // many entries of Z_i + ΔZ lie on another piece.
+  double checking_pass(std::size_t i, double h, bool first_try) {
     const Layer<T>& l = task_.layers[i];
     const Index size = l.out * l.in;
     T* const step = step_.data();
@@ -198,39 +201,42 @@ template <class T, std::size_t Sums> class MajorizedWeights {
       packed_.pack(l.out, l.in, step);
     const Layer<T> change{l.in, l.out, false, l.activation, l.regularizer, step, step + size};
     std::fill_n(row_sums_.data(), task_.plan.chunks() * 3 * l.out, 0.0);
-    pass_(i, [&](Index chunk, Tile tile, Tally&, const Workspace<T>& array) {
-      const Index t = tile.size;
-      const T *const v = l.of(l.V, tile), *const z = products_.found(i, tile);
-      const T* const below = task_.below(i, tile);
-      T *const dz = array[Array::change], *const next = products_.moved(i, tile);
-      if (moved_is_product_)
-        affine(l, t, packed_.data(), below, next, array.panels);
-      else
-        affine(change, t, packed_.data(), below, dz, array.panels);
-      double* const squares = row_sums_.data() + chunk * 3 * l.out;
-      double *const slopes = squares + l.out, *const above = slopes + l.out;
-      for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
-        const Index count = slice.size * l.out;
-        T *const value = array[Array::value], *const slope = array[Array::slope];
-        T* const moved = moved_is_product_ ? array[Array::moved] : next + at;
-        if (moved_is_product_)
-          for (Index k = at; k < at + count; ++k) dz[k] = next[k] - z[k];
-        l.activation->value_and_derivative(count, z + at, value, slope);
-        const auto gap = majorized_gaps(count, *l.activation, z + at, value, slope, v + at, dz + at,
-                                        h, moved, array[Array::difference]);
-        for (Index j = 0; j < count; j += l.out)
-          for (Index k = 0; k < l.out; ++k) {
-            const double d = dz[at + j + k];
-            squares[k] += d * d;
-            slopes[k] += (static_cast<double>(value[j + k]) - v[at + j + k]) * slope[j + k] * d;
-            above[k] += gap(j + k);
-          }
-      });
-    });
+    const Tally total =
+        pass_(i, [&](Index chunk, Tile tile, Tally& tally, const Workspace<T>& array) {
+          const Index t = tile.size;
+          const T *const v = l.of(l.V, tile), *const z = products_.found(i, tile);
+          const T* const below = task_.below(i, tile);
+          T *const dz = array[Array::change], *const next = products_.moved(i, tile);
+          if (moved_is_product_)
+            affine(l, t, packed_.data(), below, next, array.panels);
+          else
+            affine(change, t, packed_.data(), below, dz, array.panels);
+          double* const squares = row_sums_.data() + chunk * 3 * l.out;
+          double *const slopes = squares + l.out, *const above = slopes + l.out;
+          for_each_slice<T>(tile, l.out, [&](Tile slice, Index at) {
+            const Index count = slice.size * l.out;
+            T *const value = array[Array::value], *const slope = array[Array::slope];
+            T* const moved = moved_is_product_ ? array[Array::moved] : next + at;
+            if (moved_is_product_)
+              for (Index k = at; k < at + count; ++k) dz[k] = next[k] - z[k];
+            l.activation->value_and_derivative(count, z + at, value, slope);
+            const auto gap = majorized_gaps(count, *l.activation, z + at, value, slope, v + at,
+                                            dz + at, h, moved, array[Array::difference]);
+            tally[Sum::pattern_changes] += l.activation->pattern_changes(count, z + at, next + at);
+            for (Index j = 0; j < count; j += l.out)
+              for (Index k = 0; k < l.out; ++k) {
+                const double d = dz[at + j + k];
+                squares[k] += d * d;
+                slopes[k] += (static_cast<double>(value[j + k]) - v[at + j + k]) * slope[j + k] * d;
+                above[k] += gap(j + k);
+              }
+          });
+        });
     for (Index chunk = 1; chunk < task_.plan.chunks(); ++chunk)
       for (Index k = 0; k < 3 * l.out; ++k)
         row_sums_.data()[k] += row_sums_.data()[chunk * 3 * l.out + k];
     task_.collective.sum(row_sums_.data(), 3 * l.out);
+    return total[Sum::pattern_changes];
   }
 
   // The gain of every row, or of all together in the first, and how large its terms are.
@@ -276,15 +282,18 @@ template <class T, std::size_t Sums> class MajorizedWeights {
     }
   }
 
-  // Z_i from the weights as they are.
-  void product_pass(std::size_t i) {
+  // Z_i from the weights as they are. Returns how many entries lie on another piece.
+  double product_pass(std::size_t i) {
     const Layer<T>& l = task_.layers[i];
     moved_is_product_ = true;
     packed_.pack(i);
-    pass_(i, [&](Index, Tile tile, Tally&, const Workspace<T>& array) {
-      affine(l, tile.size, packed_.data(), task_.below(i, tile), products_.moved(i, tile),
-             array.panels);
+    const Tally total = pass_(i, [&](Index, Tile tile, Tally& tally, const Workspace<T>& array) {
+      T* const next = products_.moved(i, tile);
+      affine(l, tile.size, packed_.data(), task_.below(i, tile), next, array.panels);
+      tally[Sum::pattern_changes] +=
+          l.activation->pattern_changes(tile.size * l.out, products_.found(i, tile), next);
     });
+    return total[Sum::pattern_changes];
   }
 
   static void copy_weights(const Layer<T>& l, T* to) {
@@ -297,7 +306,7 @@ template <class T, std::size_t Sums> class MajorizedWeights {
   }
 
   const Task<T>& task_;
-  Pass<T, Sums>& pass_;
+  Pass<T, Sum::count>& pass_;
   MovingProducts<T>& products_;
   PackedLayer<T>& packed_;  // W_i, or its step
   WeightSums<T> sums_;

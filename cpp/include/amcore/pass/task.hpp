@@ -27,6 +27,10 @@ template <class T> struct Problem {
     return std::any_of(layers.begin(), layers.end(),
                        [](const Layer<T>& l) { return l.activation_regularizer; });
   }
+  bool has_kinks() const {
+    return std::any_of(layers.begin(), layers.end(),
+                       [](const Layer<T>& l) { return l.activation->has_kinks(); });
+  }
   // V_{i−1}, which is X below the first layer; of all samples, and of a tile.
   const T* below(std::size_t i) const { return i == 0 ? X : layers[i - 1].V; }
   const T* below(std::size_t i, Tile tile) const { return below(i) + tile.begin * layers[i].in; }

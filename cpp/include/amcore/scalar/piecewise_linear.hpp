@@ -33,4 +33,15 @@ inline T prox_piecewise_linear(const std::array<Piece<T>, K>& pieces, T v, T z, 
   return best;
 }
 
+// Do a and b lie on different pieces, a kink being one of its own?
+template <class T, std::size_t K>
+inline bool changes_piece(const std::array<Piece<T>, K>& pieces, T a, T b) {
+  bool changed = false;
+  for (std::size_t k = 1; k < K; ++k) {
+    const T kink = pieces[k].left;
+    changed |= ((a < kink) != (b < kink)) | ((a > kink) != (b > kink));
+  }
+  return changed;
+}
+
 }  // namespace amcore::scalar

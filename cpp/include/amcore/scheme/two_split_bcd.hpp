@@ -97,7 +97,7 @@ template <class T> class TwoSplitBCD final : public Scheme {
   using Block = typename TwoSplitMeasure<T>::Block;
   using Phase = typename TwoSplitMeasure<T>::Phase;
   using Tally = typename TwoSplitMeasure<T>::Tally;
-  using Weights = MajorizedWeights<T, Sum::count>;
+  using Weights = MajorizedWeights<T, Sum>;
 
   enum class Progress : unsigned char { settled, unsettled, pending };
 
@@ -313,8 +313,11 @@ template <class T> class TwoSplitBCD final : public Scheme {
       }
       if (level > 0) progress[j] = Progress::pending;
       std::copy_n(v + a, here.out, V + j * here.out);
-      if (!exact)
-        std::copy_n((by_product ? product : moved) + b, above.out, final_z + j * above.out);
+      if (!exact) {
+        const T* const z_new = (by_product ? product : moved) + b;
+        measure_.step_above(i, z + b, z_new, sums);
+        std::copy_n(z_new, above.out, final_z + j * above.out);
+      }
       measure_.step_sample(gain, sums);
       if (!first) measure_.step_v(squared, sums);
     }
@@ -368,7 +371,8 @@ template <class T> class TwoSplitBCD final : public Scheme {
   void update_weights(std::size_t i) {
     LayerEntries& entries = measure_.ledger[i];
     weights_.update(i, {options_.gamma[i], options_.alpha, options_.inner, options_.inner_iters},
-                    is_exact(i) ? 1 : curvature(i), entries.step[Block::W], entries.decrease);
+                    is_exact(i) ? 1 : curvature(i), entries.step[Block::W], entries.decrease,
+                    measure_.ledger.pattern_changes);
     measure_.end_weights(i);
   }
 

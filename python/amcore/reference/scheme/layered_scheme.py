@@ -76,6 +76,7 @@ class LayeredScheme(ABC):
         self.collective = collective
         self.objective = math.nan
         self.marks: tuple[str, ...] = ()  # of the last sweep
+        self.pattern_changes = 0.0  # of the last sweep, of this process
 
     def forward(self) -> None:
         """U_i = V_{i−1} W_iᵀ + b_i, V_i = [V_{i−1}] + σ_i(U_i), as far as there are U_i and V_i.
@@ -97,6 +98,7 @@ class LayeredScheme(ABC):
     def measure(self) -> Report:
         """Objective, its parts and dist(0, ∂f) at the current state."""
         start = perf_counter()
+        self.pattern_changes = 0.0
         with np.errstate(all="ignore"):
             parts = self._parts()
             self.objective = sum(parts.values())
@@ -118,6 +120,7 @@ class LayeredScheme(ABC):
         if math.isnan(before):
             before = sum(self._parts().values())
         start = perf_counter()
+        self.pattern_changes = 0.0
         with np.errstate(all="ignore"):
             decrease, step_norm = self._update()
             middle = perf_counter()
@@ -156,7 +159,15 @@ class LayeredScheme(ABC):
 
     def _monitors(self) -> dict[str, float]:
         """Return what else the scheme watches, summed over all processes."""
+        if any(layer.activation.kinks for layer in self.layers):
+            return {"pattern_changes": self._total(self.pattern_changes)}
         return {}
+
+    def _count_pattern(self, i: int, old: Array, new: Array) -> None:
+        """Count the arguments of σ_i that lie on another piece of it."""
+        sigma = self.layers[i].activation
+        if sigma.kinks:
+            self.pattern_changes += np.count_nonzero(sigma.piece(old) != sigma.piece(new))
 
     def _input(self, i: int) -> Array:
         """V_{i−1}, the input of layer i counted from 0."""

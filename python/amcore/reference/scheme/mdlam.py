@@ -139,6 +139,7 @@ class MDLAM(LayeredScheme):
         P = layer.linear(self._input(i))
         new = constrained_update(layer.activation, layer.V, P, old, epsilon)
         self._write(layer.U, new, i, "U")
+        self._count_pattern(i, old, new)
         return self._total(self.rho[i] / 2 * square_difference(old, new, P))
 
     def _update_output(self, i: int) -> float:

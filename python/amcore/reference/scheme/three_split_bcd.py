@@ -112,6 +112,7 @@ class ThreeSplitBCD(LayeredScheme):
         alpha = 0.0 if last_identity else self.alpha
         new = preactivation_update(layer.activation, V, P, old, self.gamma[i], self.rho[i], alpha)
         self._write(layer.U, new, i, "U")
+        self._count_pattern(i, old, new)
         sigma = layer.activation
         residuals = (V - sigma.value(old)) + (V - sigma.value(new))
         coupling = np.sum(sigma.difference(new, old) * residuals, dtype=np.float64)

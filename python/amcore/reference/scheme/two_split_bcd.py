@@ -129,6 +129,7 @@ class TwoSplitBCD(LayeredScheme):
             if left.size == 0:
                 break
         layer.V[...] = new
+        self._count_pattern(i + 1, Z, above.linear(new))
         return fall
 
     def _update_w(self, i: int) -> float:
@@ -172,6 +173,7 @@ class TwoSplitBCD(LayeredScheme):
             if not left.any():
                 break
         _set(layer, new)
+        self._count_pattern(i, Z, layer.linear(V))
         return fall
 
     def _model_fall(
