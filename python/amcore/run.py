@@ -263,6 +263,7 @@ class Run:
             arrays[name][...] = values
         self.start = {}
         self.state = State(arrays, self.problem)
+        self.state.trace = self.trace
         n = self.collective.total(self.problem.n_samples)
         if n == 0:
             raise ValueError("X: expected at least one sample on some process, got none on all")

@@ -11,6 +11,7 @@ from amcore import _checks
 from amcore._checks import Array
 from amcore.network import Weights
 from amcore.problem import Problem
+from amcore.trace import Trace
 
 __all__ = ["State"]
 
@@ -32,6 +33,8 @@ class State(Mapping[str, Array]):
     ----------
     problem : Problem or None
         As given; a run sets it.
+    trace : Trace or None
+        Of the run whose state it is, which sets it.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class State(Mapping[str, Array]):
             _checks.raw(name, array)
         self._arrays = dict(arrays)
         self.problem = problem
+        self.trace: Trace | None = None
 
     def __getitem__(self, name: str) -> Array:
         try:
@@ -88,4 +92,22 @@ class State(Mapping[str, Array]):
     def copy(self) -> State:
         """Return the state with copies of its arrays."""
         copies = {name: np.array(array, order="C") for name, array in self.items()}
-        return State(copies, self.problem)
+        copy = State(copies, self.problem)
+        copy.trace = self.trace
+        return copy
+
+    def greatest_norms(self) -> dict[str, float]:
+        """Bound the norms that the arrays have had on the way, by names.
+
+        Returns
+        -------
+        dict
+            ‖X_K‖ + Σ ‖ΔX_k‖ ≥ ‖X_k‖ over the sweeps of the run, NaN if some were not measured;
+            ‖X_K‖ without a run.
+        """
+        norms = {name: float(np.linalg.norm(np.float64(x))) for name, x in self.items()}
+        if self.trace is None:
+            return norms
+        steps = {name: float(np.sum(step)) for name, step in self.trace.step_norm.items()}
+        steps |= {f"b{name[1:]}": step for name, step in steps.items() if name[0] == "W"}
+        return {name: norms[name] + steps.get(name, 0.0) for name in norms}

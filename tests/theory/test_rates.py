@@ -263,6 +263,41 @@ def test_a_priori_constants_of_three_splitting(sigma, skip):
     assert (trace.decrease >= constants["a"] * (steps**2).sum(axis=0) * (1 - 1e-9)).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_priori_b_bounds_the_distance_on_data_of_any_size(seed):
+    """With a bias, whose row of ones has norm √n, and norms that fall on the way."""
+    rng = np.random.default_rng(seed)
+    n, size, lam = int(rng.integers(2, 400)), *(10.0 ** rng.uniform([-4, -4], [1, 0]))
+    X, bias = size * rng.standard_normal((n, 2)), seed % 3 > 0
+    network = amcore.Network([2, 2, 2], "tanh", skip=seed % 2 == 1, bias=bias)
+    ridge = amcore.regularizers.ridge(lam)
+    problem = amcore.Problem(
+        network, X, size * rng.standard_normal((n, 2)), weight_regularizer=ridge
+    )
+    scheme = amcore.ThreeSplitBCD(
+        gamma=float(10.0 ** rng.uniform(-3, 1)),
+        rho=float(10.0 ** rng.uniform(-3, 1)),
+        alpha=float(10.0 ** rng.uniform(-5, 0)),
+    )
+    weights = [
+        (10.0 ** rng.uniform(-3, 1) * rng.standard_normal((2, 2)), np.zeros(2) if bias else None)
+        for _ in range(2)
+    ]
+    run = amcore.solve(problem, scheme, max_iter=25, init=weights)
+    g = run.trace.subgradient_distance[1:]
+    live = g > 1e-6 * g.max()
+    assert live.any()
+    b = scheme.constants(run.state)["b"]
+    bound = b * np.sum(list(run.trace.step_norm.values()), axis=0)
+    assert (g[live] <= bound[live] * (1 + 1e-6)).all()
+
+
+def test_without_the_steps_of_all_sweeps_nothing_bounds_the_iterates():
+    problem = amcore.Problem(amcore.Network([2, 2]), np.eye(2), np.eye(2))
+    run = amcore.solve(problem, amcore.ThreeSplitBCD(), max_iter=3, measure_every=2)
+    assert set(run.scheme.constants(run.state)) == {"a"}
+
+
 def test_constants_need_a_problem():
     state = amcore.State({"W1": np.zeros((1, 1))})
     with pytest.raises(ValueError, match="state: expected that of a run"):

@@ -204,3 +204,48 @@ def test_wrong_problems():
     with pytest.raises(ValueError, match="skip: TwoSplitBCD takes no skip connections"):
         amcore.solve(amcore.Problem(skip, problem.X, problem.Y), amcore.TwoSplitBCD())
     assert replace(amcore.TwoSplitBCD(), alpha=2.0).alpha == 2.0
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("signs", [(1, -1), (-1, 1), (1, 1), (-1, -1), (2, -3)])
+def test_at_joint_kinks_distance_is_that_of_a_pattern_nearby(signs, backend):
+    """V₁ = 0 feeds two relus, f = ½‖V₂ − 1‖² + ½V₁² + ½Σ(V₂ₖ − relu(wₖ V₁))².
+
+    Near V₁ = 0 the units with w_k V₁ > 0 pull by w_k V₂ₖ; both directions are members of ∂f.
+    """
+    problem = amcore.Problem(
+        amcore.Network([1, 1, 2], activation="relu", output_activation="relu", bias=False),
+        np.array([[1.0]]),
+        np.array([[1.0, 1.0]]),
+    )
+    w = np.array(signs, dtype=float)
+    start = [(np.array([[-1.0]]), None), (w[:, None], None)]
+    scheme = amcore.TwoSplitBCD()
+    state = amcore.solve(problem, scheme, max_iter=0, init=start, backend=backend).state
+    assert state["V1"] == 0
+    state["V2"][...] = [[0.5, 0.75]]
+    run = amcore.solve(problem, scheme, max_iter=0, init=state, backend=backend)
+    pulls = w * state["V2"][0]
+    limits = [abs(pulls[w > 0].sum()), abs(pulls[w < 0].sum())]
+    assert run.trace.distance["V1"][0] == pytest.approx(limits[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_without_bias_and_with_dead_samples_the_distance_is_a_gradient_nearby(backend):
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((30, 4))
+    X[::3] = 0
+    problem = amcore.Problem(
+        amcore.Network([4, 5, 5, 2], "relu", output_activation="relu", bias=False), X, X[:, :2]
+    )
+    scheme = amcore.TwoSplitBCD()
+    run = amcore.solve(problem, scheme, max_iter=0, seed=1, backend=backend)
+    assert (run.state["V1"] == 0).all(axis=1).any()
+    near = run.state.copy()
+    for name, array in near.items():  # to where σ is differentiable, along d and less along W
+        d = 2 + np.sin(1 + np.arange(array.shape[1]))
+        array += (1e-7 if name[0] == "W" else 1e-9) * d
+    there = amcore.solve(problem, scheme, max_iter=0, init=near, backend=backend).trace
+    assert run.trace.subgradient_distance[0] == pytest.approx(
+        there.subgradient_distance[0], rel=1e-4
+    )

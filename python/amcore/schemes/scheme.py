@@ -85,13 +85,15 @@ class Scheme(ABC):
         Parameters
         ----------
         state : State
-            Of a run with this scheme; its norms bound those of the iterates.
+            Of a run with this scheme; the norms of the iterates are bounded by those of the state
+            and of the steps of the run.
 
         Returns
         -------
         dict
             ``a``: f_k − f_{k+1} ≥ a ‖ΔX‖²; ``b``: dist(0, ∂f(X_{k+1})) ≤ b Σ ‖ΔX_block‖;
-            ``c1``: the constant of A1 that follows. Empty where none is known.
+            ``c1``: the constant of A1 that follows; these two if the steps of all sweeps were
+            measured. Empty where none is known.
 
         Raises
         ------

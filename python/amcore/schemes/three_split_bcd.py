@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
@@ -117,19 +118,23 @@ class ThreeSplitBCD(Scheme):
 
     def _constants(self, state: State, problem: Problem) -> dict[str, float]:
         # Our own algebra: dist(0, ∂f) by the changes of the blocks, B the greatest norm of a
-        # block, L the greatest Lipschitz constant of an activation.
+        # block on the way, B̃ that of V with the row of ones that a bias acts on, L the greatest
+        # Lipschitz constant of an activation.
         if not all("convex" in s.traits for s in problem.activation_regularizers):
             return {}
         network = problem.network
         gamma, rho = (max(weights) for weights in self._couplings(network))
         a = min(self.alpha, *self._couplings(network)[0]) / 2
-        B = max(float(np.linalg.norm(np.float64(x))) for x in (problem.X, *state.values()))
+        B = float(np.max([np.linalg.norm(problem.X), *state.greatest_norms().values()]))
+        if not math.isfinite(B):
+            return {"a": a}
+        with_ones = math.hypot(B, math.sqrt(problem.n_samples)) if network.bias else B
         L = max(activation.L1 for activation in network.activations)
         b = max(
             gamma,
-            self.alpha + rho * B,
+            self.alpha + rho * with_ones,
             self.alpha + gamma * L,
-            2 * rho * (B + B**2) + (gamma * (1 + L) if any(network.skip) else 0),
+            2 * rho * (B + B * with_ones) + (gamma * (1 + L) if any(network.skip) else 0),
         )
         return {"a": a, "b": b, "c1": a / (3 * network.depth * b**2)}
 

@@ -30,8 +30,8 @@ class TwoSplitBCD(Scheme):
 
     A regulariser s_i must be a sum over samples: any but ``l2_ball`` and ``group_lasso(axis=0)``.
 
-    dist(0, ∂f) is measured with the right derivative at kinks of an activation, and is an upper
-    bound there.
+    Where some W_i V_{i−1} + b_i is at a kink of σ_i, dist(0, ∂f) is measured by one member of ∂f, a
+    limit of gradients at points nearby, and is an upper bound.
 
     Parameters
     ----------

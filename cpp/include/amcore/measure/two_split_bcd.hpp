@@ -72,7 +72,12 @@ template <class T> class TwoSplitMeasure {
         task_(task),
         gamma_(std::move(gamma)),
         alpha_(alpha),
-        weight_distance_(task) {}
+        weight_distance_(task),
+        direction_(task.in) {
+    // Positive, and by Lindemann and Weierstrass not orthogonal to any vector of rationals but 0.
+    for (Index k = 0; k < task.in; ++k)
+      direction_.data()[k] = 2 + std::sin(1 + static_cast<double>(k));
+  }
 
   void begin() {
     ledger.begin();
@@ -164,7 +169,7 @@ template <class T> class TwoSplitMeasure {
     const Layer<T>& here = task_.layers[i];
     const Index t = tile.size, size = t * here.out;
     T *const fit = array[Array::fit], *const outer = array[Array::outer];
-    error(i, tile, z, fit, outer);
+    error(i, tile, z, fit, outer, array[Array::left]);
     tally[Sum::fit_here] += gamma_[i] / 2 * sum_of_squares(size, fit);
     weight_distance_.add(chunk, t, outer, task_.below(i, tile), array.panels);
     const T* const v = here.of(here.V, tile);
@@ -183,7 +188,7 @@ template <class T> class TwoSplitMeasure {
     const T *const v = here.of(here.V, tile), *const fit = array[Array::fit];
     // γ_i(V_i − σ(Z_i)) + γ_{i+1} W_{i+1}ᵀE_{i+1}
     T *const outer = array[Array::outer_above], *const pulled = array[Array::pulled];
-    error(i + 1, tile, z, array[Array::fit_above], outer);
+    error(i + 1, tile, z, array[Array::fit_above], outer, pulled);
     weights.apply_transposed(t, outer, pulled, array.panels.right.data());
     const double gamma = gamma_[i], gamma_above = gamma_[i + 1];
     for (Index k = 0; k < size; ++k)
@@ -221,15 +226,35 @@ template <class T> class TwoSplitMeasure {
     return sum_of_squares(size, fit);
   }
 
-  // fit ← V_i − σ(Z_i);  outer ← −E_i = fit⊙σ'(Z_i)
-  void error(std::size_t i, Tile tile, const T* z, T* fit, T* outer) const {
+  // fit ← V_i − σ(Z_i);  outer ← −E_i = fit⊙σ'(Z_i);  scratch: another array
+  void error(std::size_t i, Tile tile, const T* z, T* fit, T* outer, T* scratch) const {
     const Layer<T>& l = task_.layers[i];
     const Index size = tile.size * l.out;
     const T* const v = l.of(l.V, tile);
     l.activation->value_and_derivative(size, z, fit, outer);
+    if (!l.b && l.activation->has_kinks()) take_sides(i, tile, z, outer, scratch);
     for (Index k = 0; k < size; ++k) {
       fit[k] = v[k] - fit[k];
       outer[k] *= fit[k];
+    }
+  }
+
+  // slope ← σ_i' at kinks from the sides on which Z_i lies at one and the same point nearby, so that
+  // what becomes of it is a member of ∂f. With a bias all entries can lie on the right; without one
+  // W_i moves by ε1dᵀ and V_{i−1} by ε²d1ᵀ, which changes W_{i,k} v_j by ε d·v_j + ε² W_{i,k}·d + ….
+  void take_sides(std::size_t i, Tile tile, const T* z, T* slope, T* left) const {
+    const Layer<T>& l = task_.layers[i];
+    l.activation->derivative(tile.size * l.out, z, Side::left, left);
+    const auto along = [&](const T* x) {
+      return sum(l.in, [&](Index k) { return direction_.data()[k] * x[k]; });
+    };
+    for (Index j = 0; j < tile.size; ++j) {
+      T *const right_j = slope + j * l.out, *const left_j = left + j * l.out;
+      if (std::equal(left_j, left_j + l.out, right_j)) continue;
+      const double first = along(task_.below(i, tile) + j * l.in);
+      for (Index k = 0; k < l.out; ++k)
+        if (left_j[k] != right_j[k] && (first != 0 ? first : along(l.W + k * l.in)) < 0)
+          right_j[k] = left_j[k];
     }
   }
 
@@ -237,6 +262,7 @@ template <class T> class TwoSplitMeasure {
   const std::vector<double> gamma_;
   const double alpha_;
   WeightDistance<T> weight_distance_;
+  Buffer<double> direction_;  // d
 };
 
 }  // namespace amcore

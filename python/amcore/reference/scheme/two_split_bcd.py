@@ -251,10 +251,23 @@ class TwoSplitBCD(LayeredScheme):
         return distance
 
     def _error(self, i: int) -> Array:
-        """γ_i (σ_i(Z) − V_i)⊙σ_i'(Z), Z = V_{i−1} W_iᵀ + b_i, with the right derivative."""
-        layer = self.layers[i]
-        sigma, Z = layer.activation, layer.linear(self._input(i))
-        error: Array = self.gamma[i] * (sigma.value(Z) - layer.V) * sigma.derivative(Z, "right")
+        """γ_i (σ_i(Z) − V_i)⊙σ_i'(Z), Z = V_{i−1} W_iᵀ + b_i.
+
+        Derivatives at kinks are those of the sides on which Z lies at one and the same point
+        nearby, so that what becomes of them is a member of ∂f. With a bias all entries can lie on
+        the right. Without one W_i moves by ε1dᵀ and V_{i−1} by ε²1dᵀ, which changes an entry
+        v·w of Z by ε d·v + ε² d·w + …, where d > 0 is not orthogonal to any vector of rationals but
+        0 (Lindemann and Weierstrass).
+        """
+        layer, V = self.layers[i], self._input(i)
+        sigma, Z = layer.activation, layer.linear(V)
+        slope = sigma.derivative(Z, "right")
+        if layer.b is None and sigma.kinks:
+            d = 2 + np.sin(1 + np.arange(V.shape[1]))
+            along = (V @ d)[:, None]
+            along = np.where(along != 0, along, layer.W @ d)
+            slope = np.where(along < 0, sigma.derivative(Z, "left"), slope)
+        error: Array = self.gamma[i] * (sigma.value(Z) - layer.V) * slope
         return error
 
     def _exact(self, i: int) -> bool:
