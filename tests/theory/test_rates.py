@@ -204,7 +204,7 @@ def test_share_of_right_verdicts(record_property):
         else:
             wrong += 1
     record_property("right, wrong, undecided", (right, wrong, undecided))
-    assert wrong <= 3 and right >= 40, (right, wrong, undecided)
+    assert wrong <= 1 and right >= 36, (right, wrong, undecided)
 
 
 def test_accurate_decreases_reach_far_below_the_rounding_of_f():
@@ -256,7 +256,7 @@ def test_a_priori_constants_of_three_splitting(sigma, skip):
     run = amcore.solve(problem, amcore.ThreeSplitBCD(gamma=0.5, alpha=0.8), max_iter=200)
     trace, constants = run.trace, run.scheme.constants(run.state)
     a1 = amcore.sufficient_decrease(trace)
-    assert a1.verdict.verdict == "holds" and a1.k0 == 0
+    assert a1.verdict.verdict != "fails" and a1.violations == 0 and a1.k0 == 0
     assert a1.constant >= constants["c1"] > 0
     steps = np.array(list(trace.step_norm.values()))
     assert (trace.subgradient_distance[1:] <= constants["b"] * steps.sum(axis=0)).all()

@@ -71,7 +71,8 @@ def test_rounding_in_float32_is_judged_by_float32():
     f, g, _ = gradient_descent([1.0, 0.1], 1.0, 150, offset=1.0)
     noisy = (f * (1 + 6e-8 * rng.standard_normal(f.size))).astype(np.float32)
     assert sufficient_decrease(Trace.from_arrays(noisy, g), 1).violations == 0
-    assert sufficient_decrease(Trace.from_arrays(noisy.astype(float), g), 1).violations > 0
+    # told from the values themselves where they come as float64, as PyTorch's `loss.item()` does
+    assert sufficient_decrease(Trace.from_arrays(noisy.astype(float), g), 1).violations == 0
 
 
 def test_accurate_decreases_are_followed_below_the_rounding_of_f():
@@ -96,7 +97,7 @@ def test_a_ratio_that_still_falls_is_said_so():
     k = np.arange(41)
     f = np.concatenate([[3.0], 3.0 - np.cumsum(1.0 / (1 + k[1:]) ** 2)])
     falling = sufficient_decrease(Trace.from_arrays(f, np.ones(41)), 1)
-    assert falling.attained_at == 39 and "still falling" in falling.verdict.reason
+    assert falling.attained_at == 39 and "keeps falling" in falling.verdict.reason
     f, g, _ = gradient_descent([1.0], 0.5, 20)
     assert "falling" not in sufficient_decrease(Trace.from_arrays(f, g), 1).verdict.reason
 

@@ -10,11 +10,11 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from amcore._files import atomic_write
+from amcore.analysis.critical import critical
 from amcore.analysis.decrease import (
-    MIN_CHECKED,
     StrongDecrease,
     SufficientDecrease,
     strong_decrease,
@@ -24,16 +24,15 @@ from amcore.analysis.kl import KLFit, fit_kl
 from amcore.analysis.local import LocalCertificate
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
+from amcore.analysis.readings import check_consistent
 from amcore.analysis.verdict import Verdict
 from amcore.solution import Solution
 from amcore.trace import Array, Trace
 
 __all__ = ["Certificate", "certify"]
 
-# what the exported file says of the numbers in it
-# dist(0, ∂f) at this share of its largest value is small; f that falls by less than this share of
-# its whole fall over half of the run is flat.
-SMALL, FLAT = 1e-3, 1e-6
+# Where neither j asked for by default holds, the smallest one up to this is looked for.
+MOST_J = 32
 _SCOPE = "Measured along this run; another start may give other constants."
 
 
@@ -182,8 +181,10 @@ def certify(
     *,
     objective: ArrayLike | None = None,
     subgradient_distance: ArrayLike | None = None,
-    js: Iterable[int] = (1, 2),
+    js: Iterable[int] | None = None,
     f_star: float | None = None,
+    lower_bound: float | None = None,
+    dtype: DTypeLike | None = None,
     constants: Mapping[str, float] | None = None,
 ) -> Certificate:
     """Certify a run: measure the conditions of the convergence theory on its trace.
@@ -197,10 +198,16 @@ def certify(
     subgradient_distance : array_like, optional
         With `objective`: dist(0, ∂f) at the same points, the norm of the gradient where f is
         smooth; shape (K + 1,), NaN where it was not measured.
-    js : iterable of int
-        The numbers of sweeps j for which condition A1 is measured.
+    js : iterable of int, optional
+        The numbers of sweeps j for which condition A1 is measured; by default 1 and 2, and where
+        neither holds the smallest up to 32 that does.
     f_star : float, optional
         The limit of the objective, if it is known.
+    lower_bound : float, optional
+        A number that f is never below; by default that of the trace, if it has one.
+    dtype : float type, optional
+        With `objective`: the type it was computed in, such as float32 for PyTorch's losses. By
+        default that of the array; of float64 numbers it is told whether they were float32 once.
     constants : mapping, optional
         A-priori constants such as `Scheme.constants` gives, to be shown beside the measured ones.
 
@@ -213,8 +220,9 @@ def certify(
     TypeError
         If neither or both of `trace` and `objective` are given, or an argument has another type.
     ValueError
-        If the trace is empty, an array has the wrong shape or holds what it cannot, or `js` is
-        empty or has an entry below 1.
+        If the trace is empty, an array has the wrong shape or holds what it cannot (infinities, a
+        negative distance, decreases that contradict the objectives), or `js` is empty or has an
+        entry below 1.
 
     References
     ----------
@@ -235,30 +243,55 @@ def certify(
         trace = trace.trace
     if trace is None:
         assert objective is not None
-        trace = Trace.from_arrays(objective, subgradient_distance)
+        trace = Trace.from_arrays(objective, subgradient_distance, dtype=dtype)
     elif subgradient_distance is not None:
         raise TypeError("subgradient_distance goes with objective, the trace has its own")
-    if not isinstance(js, Iterable):
-        raise TypeError(f"js must be a sequence of integers, got {js!r}")
-    decrease = tuple(sufficient_decrease(trace, list(dict.fromkeys(js))))
-    if not decrease:
-        raise ValueError("js is empty, at least one number of sweeps is needed")
-    kl = fit_kl(trace, f_star)
+    elif dtype is not None:
+        raise TypeError("dtype goes with objective, the trace has its own")
+    check_consistent(trace)
+    if lower_bound is None:
+        lower_bound = getattr(trace, "lower_bound", None)
+    decrease = _measured(trace, js)
+    kl = fit_kl(trace, f_star, lower_bound)
     a1 = _smallest_holding(decrease)
     rate = bounds(trace, kl, a1)
     strong = None
     if kl.verdict.verdict == "holds" and kl.theta is not None and 0 < kl.theta < 1:
         strong = strong_decrease(trace, kl.theta, a1.j)
-        if rate.verdict.verdict == "undecided":
-            rate = bounds(trace, kl, strong)
+        other = bounds(trace, kl, strong)
+        if rate.verdict.verdict != "holds" or _better(other, rate):
+            rate = other if other.verdict.verdict == "holds" else rate
     verdicts = {
         "A1": a1.verdict,
         "A2": strong.verdict if strong else Verdict("undecided", "no exponent α = θ was found"),
         "KL": kl.verdict,
         "rate": rate.verdict,
-        "critical": _critical(trace, kl),
+        "critical": critical(trace, kl.window[0]),
     }
     return Certificate(trace, decrease, strong, kl, rate, verdicts, dict(constants or {}))
+
+
+def _measured(trace: Trace, js: Iterable[int] | None) -> tuple[SufficientDecrease, ...]:
+    """Measure A1 for each j, by default for 1, 2 and the smallest that holds."""
+    if js is None:
+        found = sufficient_decrease(trace, [1, 2])
+        if not any(a1.verdict.verdict == "holds" for a1 in found):
+            more = (sufficient_decrease(trace, j) for j in range(3, min(MOST_J, len(trace)) + 1))
+            found += [a1 for a1 in more if a1.verdict.verdict == "holds"][:1]
+        return tuple(found)
+    if not isinstance(js, Iterable):
+        raise TypeError(f"js must be a sequence of integers, got {js!r}")
+    asked = tuple(sufficient_decrease(trace, list(dict.fromkeys(js))))
+    if not asked:
+        raise ValueError("js is empty, at least one number of sweeps is needed")
+    return asked
+
+
+def _better(one: RateBound, other: RateBound) -> bool:
+    """Whether the first is a faster rate of the same kind."""
+    if one.verdict.verdict != "holds" or one.eta is None:
+        return False
+    return other.eta is None or 1 - one.eta > 1.01 * (1 - other.eta)
 
 
 def _smallest_holding(decrease: Sequence[SufficientDecrease]) -> SufficientDecrease:
@@ -266,27 +299,6 @@ def _smallest_holding(decrease: Sequence[SufficientDecrease]) -> SufficientDecre
     ordered = sorted(decrease, key=lambda a1: a1.j)
     order = ("holds", "undecided", "fails")
     return min(ordered, key=lambda a1: order.index(a1.verdict.verdict))
-
-
-def _critical(trace: Trace, kl: KLFit) -> Verdict:
-    """Whether g_k → 0: an accumulation point is critical if and only if f there is f*."""
-    g = trace.subgradient_distance
-    known = np.flatnonzero(np.isfinite(g))
-    if known.size < MIN_CHECKED:
-        return Verdict("undecided", "dist(0, ∂f) was measured at too few sweeps")
-    last, most = float(g[known[-1]]), float(g[known].max())
-    name = "the bound of dist(0, ∂f)" if trace.distance_is_bound else "dist(0, ∂f)"
-    if last <= SMALL * most:
-        return Verdict("holds", f"{name} has come down to {last:.3g}, from {most:.3g}")
-    half = known[known.size // 2 :]
-    f = trace.objective
-    flat = abs(float(f[half[0]] - f[-1])) <= FLAT * max(abs(float(f[0] - f[-1])), 1e-300)
-    if flat:
-        return Verdict(
-            "undecided" if trace.distance_is_bound else "fails",
-            f"f is flat while {name} stays at {last:.3g}: the run stalls where it is not critical",
-        )
-    return Verdict("undecided", f"{name} is {last:.3g} at the end, {most:.3g} at its largest")
 
 
 def _rate(kl: KLFit, rate: RateBound) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from amcore.analysis.readings import distance_floor, resolution, rounding_floor
 from amcore.analysis.verdict import Verdict
 from amcore.trace import Trace
 
@@ -26,8 +29,13 @@ Array = NDArray[np.float64]
 
 # Fewer checked sweeps than this from k₀ on decide nothing.
 MIN_CHECKED = 10
-# A ratio that falls below this share of its smallest value in the first half tends to 0.
-VANISHING = 1e-3
+# The least ratio of the last half of the sweeps (and of the last quarter) is at least this share of
+# the least before: it has stopped to fall.
+SETTLED = 0.9
+# A ratio that keeps falling and has come down to this share of what it was tends to 0.
+VANISHING = 1e-2
+# A run whose distance has come down by less is at its beginning.
+STARTED = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,12 @@ class SufficientDecrease:
         f is flat while g_{k+j} is not small.
     unmeasured : int
         How many were left out because g_{k+j} was not measured.
+    fallen : float
+        How far dist(0, ∂f) has come down since `k0`: its largest value over its last.
     ratio : ndarray
         The ratio for k = 0, …, K − j, NaN where it was left out.
+    unsure : ndarray
+        The share of each decrease that rounding may have made.
     """
 
     j: int
@@ -71,7 +83,9 @@ class SufficientDecrease:
     below_floor: int
     stalled: int
     unmeasured: int
+    fallen: float
     ratio: Array = field(repr=False, compare=False)
+    unsure: Array = field(repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -112,16 +126,32 @@ class SufficientDecrease:
                 f" c₁ = {self.constant:.3g} does not hold there, a smaller constant might",
             )
         start = "from the start" if self.k0 == 0 else f"from sweep {self.k0} on"
-        earlier = self.ratio[after[: later // 2]].min()
-        falling = self.attained_at == after[-1] and self.constant < 0.99 * earlier
-        if self.constant < VANISHING * earlier and self.attained_at > after[later // 2]:
+        least = self._octaves(after)
+        if least[-1] < SETTLED * least[:-1].min():
+            trend = f"the ratio keeps falling, to {least[-1]:.3g} at sweep {self.attained_at}"
+            falls = -np.diff(np.log(least))
+            since = least.size - 1 - int(np.argmin(np.append(falls[::-1] > 0, False)))
+            # the last octave falls at least half as far as the one before: no sign of a limit
+            on = falls.size < 2 or falls[-1] > 0.5 * falls[-2]
+            if on and least[-1] < VANISHING * least[since]:
+                return Verdict("fails", f"{trend}, from {least[since]:.3g}: it tends to 0")
+            return Verdict("undecided", f"{trend}, and may tend to 0; run on until it has settled")
+        if self.fallen < STARTED:
             return Verdict(
                 "undecided",
-                f"f falls ever less beside dist(0, ∂f)²: the ratio has come down from {earlier:.3g}"
-                f" to {self.constant:.3g}, and may tend to 0",
+                f"j = {j} and c₁ = {self.constant:.3g} {start}, but dist(0, ∂f) has come down by"
+                f" {self.fallen:.3g} only: too early to tell what the ratio will be",
             )
-        warning = ", but the ratio is still falling at the end" if falling else ""
-        return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}{warning}")
+        return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}")
+
+    def _octaves(self, after: NDArray[np.intp]) -> Array:
+        """Least ratio of the sweeps checked, in octaves: …, the last quarter but half, half."""
+        cuts = [after.size]
+        while cuts[-1] >= 4:
+            cuts.append(cuts[-1] // 2)
+        cuts[-1] = 0
+        ratio = self.ratio[after] * (1 + self.unsure[after])
+        return np.array([ratio[a:b].min() for b, a in pairwise(cuts)])[::-1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the ratios."""
@@ -166,20 +196,6 @@ def remaining_decrease(trace: Trace) -> Array:
         run.
     """
     return np.concatenate([np.cumsum(trace.decrease[::-1])[::-1], [0.0]])
-
-
-def rounding_floor(trace: Trace) -> Array:
-    """Return how much rounding can change the decrease of each sweep, shape (K,).
-
-    A difference of objectives is off by a few ε|f|. A decrease that is accurate relative to the
-    steps is off by what rounding the state does to f at a point where f is stationary in each
-    block, which is of second order: a few ε²|f|.
-    """
-    f = np.abs(trace.objective)
-    scale = np.maximum(f[:-1], f[1:])
-    few = 8.0 * float(np.finfo(trace.dtype).eps)
-    accurate = trace.accurate_decrease & np.isfinite(trace.subgradient_distance[1:])
-    return np.where(accurate, few**2 * scale, few * scale)
 
 
 @overload
@@ -307,17 +323,14 @@ def _steps(j: Any) -> int:
 def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> SufficientDecrease:
     g = trace.subgradient_distance[j:]
     decrease = _sums(trace.decrease, j)
-    floor = _sums(rounding_floor(trace), j)
+    floor = _largest(rounding_floor(trace), j)
 
     measured = np.isfinite(g) & np.isfinite(decrease)
-    # a distance is a sum of terms of the size of the largest one, so it is known to a few ε of it
-    few = 8.0 * float(np.finfo(trace.dtype).eps)
-    resolved = g > few * np.max(
-        trace.subgradient_distance, initial=0.0, where=np.isfinite(trace.subgradient_distance)
-    )
+    few = 8.0 * resolution(trace)
+    resolved = g > distance_floor(trace)
     visible = (decrease < -floor) | ((decrease > floor) & resolved)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratio = np.where(measured & visible, decrease / g**power, np.nan)
+        ratio = np.where(measured & visible, _quotient(decrease, g, power), np.nan)
     checked = np.flatnonzero(~np.isnan(ratio))
     violated = np.flatnonzero(ratio < 0)
 
@@ -329,9 +342,11 @@ def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> Sufficient
 
     hidden = measured & ~visible
     # where even the largest decrease that the rounding of f itself allows is too small for c₁
-    most = decrease + few * j * np.abs(trace.objective[j:])
+    most = decrease + few * np.abs(trace.objective[j:])
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        stalled = hidden & (most / g**power < (0.0 if constant is None else 0.99 * constant))
+        stalled = hidden & (
+            _quotient(most, g, power) < (0.0 if constant is None else 0.99 * constant)
+        )
     return SufficientDecrease(
         j=j,
         constant=constant,
@@ -343,8 +358,37 @@ def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> Sufficient
         below_floor=int(np.count_nonzero(hidden)),
         stalled=int(np.count_nonzero(stalled)),
         unmeasured=int(np.count_nonzero(~measured)),
+        fallen=_fallen(g[k0 or 0 :]),
         ratio=ratio,
+        unsure=floor / np.maximum(np.abs(decrease), 1e-300),
     )
+
+
+def _fallen(g: Array) -> float:
+    """Return the largest of the known distances over the last one."""
+    known = g[np.isfinite(g)]
+    if known.size == 0:
+        return 1.0
+    return float(known.max() / known[-1]) if known[-1] > 0 else math.inf
+
+
+def _quotient(decrease: Array, g: Array, power: float) -> Array:
+    """Decrease / g^power, finite where g^power alone is not."""
+    size = g**power
+    by_logs = np.exp(np.log(np.abs(decrease)) - power * np.log(g))
+    far = (size < 1e-290) | (size > 1e290)
+    result: Array = np.where(
+        far, np.sign(decrease) * np.clip(by_logs, 1e-300, 1e300), decrease / size
+    )
+    return result
+
+
+def _largest(values: Array, j: int) -> Array:
+    """Return the largest of j successive values."""
+    if values.size < j:
+        return np.empty(0)
+    largest: Array = sliding_window_view(values, j).max(axis=1)
+    return largest
 
 
 def _sums(values: Array, j: int) -> Array:

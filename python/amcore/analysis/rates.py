@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from amcore.analysis.decrease import StrongDecrease, SufficientDecrease
+from amcore.analysis.decrease import MIN_CHECKED, StrongDecrease, SufficientDecrease
 from amcore.analysis.kl import KLFit
 from amcore.analysis.verdict import Verdict
 from amcore.trace import Trace
@@ -73,7 +73,7 @@ def rate_bound(
     if strong or theta <= 0.5:
         power = 1 / theta if strong else 2.0
         # c^p/(c₁ + c^p) by its logarithm: either constant may be far from 1
-        log_ratio = -np.log1p(math.exp(min(700.0, math.log(c1) - power * math.log(c))))
+        log_ratio = -np.logaddexp(0.0, math.log(c1) - power * math.log(c))
         result: Array = np.exp(math.log(C1) + steps * log_ratio)
         return result
     q = 2 * theta - 1
@@ -180,37 +180,50 @@ def bounds(trace: Trace, kl: KLFit, decrease: SufficientDecrease | StrongDecreas
         return RateBound("none", Verdict("undecided", reason))
     strong = isinstance(decrease, StrongDecrease)
     theta = kl.theta
-    if not strong and (kl.theta_interval[0] <= 0.5 or kl.decay.kind == "geometric"):
-        theta = max(0.5, theta if kl.decay.kind == "power" else 0.5)
+    if not strong and kl.theta_interval[0] <= 0.5 and kl.decay.kind != "power":
+        theta = 0.5
+    elif not strong and kl.theta_interval[0] <= 0.5:
+        reason = f"a power law, but θ = {theta:.3g} is not told from ½"
+        return RateBound("none", Verdict("undecided", reason))
     if not 0 < theta < 1:
         reason = f"θ = {theta:.3g} is not in (0, 1): dist(0, ∂f) does not fall with f − f*"
         return RateBound("none", Verdict("undecided", reason))
 
-    j, g, gap = decrease.j, trace.subgradient_distance, kl.gap
+    j, g, gap = decrease.j, trace.subgradient_distance, kl.gap_most
     k1 = max(kl.window[0], decrease.k0) + j
-    last = kl.window[1]
-    if k1 >= last:
-        return RateBound("none", Verdict("undecided", "the window is too short for a bound"))
+    # the theorems need dist(0, ∂f) and the decrease at every sweep up to the last one
+    unknown = np.flatnonzero(np.isnan(decrease.ratio[k1 - j :]))
+    last = min(kl.window[1], k1 - 1 + int(unknown[0]) if unknown.size else gap.size)
+    if last - k1 < MIN_CHECKED:
+        reason = f"A1 and dist(0, ∂f) are known on sweeps {k1}–{last} of the window only"
+        return RateBound("none", Verdict("undecided", reason))
     ratio = decrease.ratio[k1 - j : last - j + 1]
-    known = ratio[~np.isnan(ratio)]
     C1 = float(np.max(gap[k1 - j : k1]))
-    if known.size == 0 or not C1 > 0:
-        return RateBound("none", Verdict("undecided", "nothing is measured over the window"))
-    c1, c = float(known.min()), kl.constant(theta, g)
-    # For f/s the constants are c₁s (A2: c₂ s^{1/θ − 1}) and c s^{1−θ}.
-    measured = g[k1 - j :][np.isfinite(g[k1 - j :])]
-    scale = max(1.0, float(np.max(measured)) if strong else C1)
-    scaled_c1 = c1 * scale ** (1 / theta - 1 if strong else 1)
-    scaled_c, scaled_C1 = c * scale ** (1 - theta), C1 / scale
+    if not C1 > 0:
+        return RateBound("none", Verdict("undecided", "f − f* leaves the range of floats"))
+    c1, c = float(ratio.min()), kl.constant(theta, g)
+    # For f/s the constants are c₁s (A2: c₂ s^{1/θ − 1}) and c s^{1−θ}; by logarithms, for f may be
+    # in any units.
+    scale = max(1.0, float(np.max(g[k1 - j : last + 1])) if strong else C1)
+    logs = (
+        math.log(c1) + math.log(scale) * (1 / theta - 1 if strong else 1),
+        math.log(c) + math.log(scale) * (1 - theta),
+    )
+    if max(map(abs, logs)) > 690:
+        return RateBound("none", Verdict("undecided", "the constants leave the range of floats"))
+    scaled_c1, scaled_c, scaled_C1 = math.exp(logs[0]), math.exp(logs[1]), C1 / scale
+    if scaled_C1 < 1e-300:
+        return RateBound("none", Verdict("undecided", "f − f* leaves the range of floats"))
     m = np.maximum(0, (np.arange(gap.size) - k1) // j)
     values = scale * rate_bound(
         m, theta=theta, c=scaled_c, c1=scaled_c1, C1=scaled_C1, strong=strong
     )
     values[:k1] = np.nan
+    values[last + 1 :] = np.nan  # the inequalities were seen to hold on the window only
 
     inside = slice(k1, last + 1)
     broken = np.flatnonzero(values[inside] < gap[inside] * (1 - _SLACK)) + k1
-    tightness = float(values[last] / gap[last]) if gap[last] > 0 else None
+    tightness = float(values[last] / kl.gap[last]) if kl.gap[last] > 0 else None
     theorem = "4.2" if strong else "4.1 (ii)" if theta <= 0.5 else "4.1 (iii)"
     if broken.size:
         at = f"the bound of Theorem {theorem} is below f − f* at sweep {broken[0]}"
@@ -222,7 +235,7 @@ def bounds(trace: Trace, kl: KLFit, decrease: SufficientDecrease | StrongDecreas
         )
     power = 1 / theta if strong else 2.0
     geometric = strong or theta <= 0.5
-    eta = float(np.exp(-np.log1p(scaled_c1 / scaled_c**power) / j)) if geometric else None
+    eta = float(np.exp(-np.logaddexp(0, logs[0] - power * logs[1]) / j)) if geometric else None
     return RateBound(
         theorem,
         verdict,
