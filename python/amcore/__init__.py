@@ -31,7 +31,7 @@ from amcore.check import check_operator  # noqa: E402
 from amcore.errors import NumericalError  # noqa: E402
 from amcore.network import Network  # noqa: E402
 from amcore.problem import Problem  # noqa: E402
-from amcore.schemes import ADMM, MDLAM, ThreeSplitBCD, TwoSplitBCD  # noqa: E402
+from amcore.schemes import SCHEMES as _SCHEMES  # noqa: E402
 from amcore.solution import Solution  # noqa: E402
 from amcore.solve import iterate, solve  # noqa: E402
 from amcore.solve_many import solve_many  # noqa: E402
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
         strong_decrease,
         sufficient_decrease,
     )
+    from amcore.schemes import ADMM as ADMM
+    from amcore.schemes import MDLAM as MDLAM
+    from amcore.schemes import ThreeSplitBCD as ThreeSplitBCD
+    from amcore.schemes import TwoSplitBCD as TwoSplitBCD
 
 __all__ = [
-    "ADMM",
-    "MDLAM",
     "Network",
     "NumericalError",
     "Problem",
     "Solution",
     "State",
-    "ThreeSplitBCD",
     "Trace",
-    "TwoSplitBCD",
     "activations",
     "blocks",
     "bounds",
@@ -79,6 +79,8 @@ __all__ = [
     "strong_decrease",
     "sufficient_decrease",
 ]
+globals().update(_SCHEMES)
+__all__ += _SCHEMES
 
 _ANALYSIS = (
     "bounds",

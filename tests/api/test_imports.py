@@ -34,3 +34,12 @@ def imported(path):
 def test_no_circle_of_imports():
     graph = {name: imported(path) for name, path in MODULES.items()}
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_only_operators_import_their_definition():
+    """An operator has its facts from there; a scheme's is found by name when a run asks for it."""
+    operators = {"amcore._operator", "amcore.activations", "amcore.losses", "amcore.regularizers"}
+    for name, path in MODULES.items():
+        definitions = {m for m in imported(path) if m.startswith("amcore.reference.")}
+        if not name.startswith("amcore.reference"):
+            assert definitions <= ({"amcore.reference.operator"} if name in operators else set())

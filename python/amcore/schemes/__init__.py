@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # which does not look into folders
     from amcore.schemes.three_split_bcd import ThreeSplitBCD as ThreeSplitBCD
     from amcore.schemes.two_split_bcd import TwoSplitBCD as TwoSplitBCD
 
-__all__ = ["Engine", "Report", "Scheme"]
+__all__ = ["SCHEMES", "Engine", "Report", "Scheme"]
 
 
 def _scheme(stem: str) -> type[Scheme]:
@@ -29,7 +29,7 @@ def _scheme(stem: str) -> type[Scheme]:
     return found
 
 
-for _stem in sorted(module.name for module in _iter_modules(__path__) if module.name != "scheme"):
-    _found = _scheme(_stem)
-    globals()[_found.__name__] = _found
-    __all__ += [_found.__name__]
+_stems = sorted(module.name for module in _iter_modules(__path__) if module.name != "scheme")
+SCHEMES = {found.__name__: found for found in map(_scheme, _stems)}
+globals().update(SCHEMES)
+__all__ += SCHEMES
