@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from amcore import _checks
 from amcore._files import atomic_write
 from amcore.analysis.critical import critical
 from amcore.analysis.decrease import (
@@ -21,7 +22,7 @@ from amcore.analysis.decrease import (
     sufficient_decrease,
 )
 from amcore.analysis.kl import KLFit, fit_kl
-from amcore.analysis.local import LocalCertificate
+from amcore.analysis.local import LocalCertificate, local_certificate
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
 from amcore.analysis.readings import check_consistent
@@ -117,6 +118,8 @@ class Certificate:
         for name, verdict in self.verdicts.items():
             sentence = f"{name} {verdict.verdict}: {verdict.reason}."
             lines += textwrap.wrap(sentence, 79, subsequent_indent="  ")
+        if self.local is not None:
+            lines += self.local.told()
         lines.append(_SCOPE)
         return "\n".join(lines)
 
@@ -186,6 +189,7 @@ def certify(
     lower_bound: float | None = None,
     dtype: DTypeLike | None = None,
     constants: Mapping[str, float] | None = None,
+    local: bool = False,
 ) -> Certificate:
     """Certify a run: measure the conditions of the convergence theory on its trace.
 
@@ -210,6 +214,10 @@ def certify(
         default that of the array; of float64 numbers it is told whether they were float32 once.
     constants : mapping, optional
         A-priori constants such as `Scheme.constants` gives, to be shown beside the measured ones.
+    local : bool
+        Whether to look at the end point of a run too, where a trace can only show a trend: the
+        Hessian in its pattern, and the sweep's own rate (`Certificate.local`). Takes seconds for
+        hundreds of variables, the entries of U and V among them, minutes for many more.
 
     Returns
     -------
@@ -218,7 +226,8 @@ def certify(
     Raises
     ------
     TypeError
-        If neither or both of `trace` and `objective` are given, or an argument has another type.
+        If neither or both of `trace` and `objective` are given, an argument has another type, or
+        `local` is asked for without a run.
     ValueError
         If the trace is empty, an array has the wrong shape or holds what it cannot (infinities, a
         negative distance, decreases that contradict the objectives), or `js` is empty or has an
@@ -239,6 +248,9 @@ def certify(
     """
     if (trace is None) == (objective is None):
         raise TypeError("give either a trace or an objective (with its subgradient_distance)")
+    run = trace if isinstance(trace, Solution) else None
+    if _checks.flag("local", local) and run is None:
+        raise TypeError("local: expected a run, whose state it looks at, got its trace alone")
     if isinstance(trace, Solution):
         trace = trace.trace
     if trace is None:
@@ -268,7 +280,16 @@ def certify(
         "rate": rate.verdict,
         "critical": critical(trace, kl.window[0]),
     }
-    return Certificate(trace, decrease, strong, kl, rate, verdicts, dict(constants or {}))
+    return Certificate(
+        trace,
+        decrease,
+        strong,
+        kl,
+        rate,
+        verdicts,
+        dict(constants or {}),
+        local_certificate(run) if local and run is not None else None,
+    )
 
 
 def _measured(trace: Trace, js: Iterable[int] | None) -> tuple[SufficientDecrease, ...]:
