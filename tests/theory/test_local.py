@@ -56,6 +56,18 @@ def test_agrees_with_the_run_continued_to_convergence(case):
     assert (np.sqrt(gap[asymptotic]) <= 1.02 * local.c * g[asymptotic]).all()
 
 
+def test_of_many_variables_krylov_spaces_tell_the_same(monkeypatch):
+    *given, sweeps = CASES["sigmoid"]
+    run = amcore.solve(*given, max_iter=sweeps, seed=1)
+    formed = local_certificate(run)
+    monkeypatch.setattr("amcore.analysis.local.DENSE", 10)
+    local = local_certificate(run)
+    assert local.verdict.verdict == "holds" and local.kernel is None
+    assert local.mu == pytest.approx(formed.mu, rel=1e-3)
+    assert local.f_star == pytest.approx(formed.f_star, rel=1e-12)
+    assert local.rate.factor == pytest.approx(formed.rate.factor, rel=1e-5)
+
+
 def test_what_is_no_smooth_function_in_its_pattern_is_undecided():
     p = problem()
     cases = {

@@ -172,7 +172,7 @@ def local_certificate(run: Solution) -> LocalCertificate:
             break
         x = x - t * step
         g = model.gradient(x)
-        spectrum = _Spectrum(model, x, g) if spectrum.formed else spectrum
+        spectrum = _Spectrum(model, x, g)
     numbers: dict[str, Any] = {"variables": model.variables}
     if not np.linalg.norm(g) <= max(1e-6 * length, 1e-12 * model.scale):
         reason = f"the end is not near a critical point, dist(0, ∂f) is {length:.3g}"
