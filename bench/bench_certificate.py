@@ -241,8 +241,11 @@ def main() -> None:
         )
         print(f"{half} half")
         show(result[half])
-    with tempfile.TemporaryDirectory() as place:
-        runs = dict(real_runs.traces(options.traces or Path(place)))
+    if options.traces is not None:
+        runs = {p.stem: amcore.Trace.load(p) for p in sorted(options.traces.glob("*.npz"))}
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            runs = dict(real_runs.traces(Path(place)))
     result["real"] = cut_short(runs, options.verbose)
     print(result["real"])
     result["seconds_for_1e5_sweeps"] = longest()

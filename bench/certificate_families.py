@@ -494,7 +494,7 @@ def saddle_then_descent(rng: Rng) -> Case:
     """A plateau at a saddle, then a geometric descent."""
     x, y, s = 1.0, log_uniform(rng, 1e-7, 1e-4), 0.05
     f, g = [], []
-    for _ in range(850):
+    for _ in range(600):
         f.append(0.5 * x * x + 0.25 * (y * y - 1) ** 2)
         dx, dy = x, (y * y - 1) * y
         g.append(math.hypot(dx, dy))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from amcore.analysis import (
         bounds,
         certify,
+        certify_many,
         fit_kl,
         rate_bound,
         strong_decrease,
@@ -64,6 +65,7 @@ __all__ = [
     "bounds",
     "callbacks",
     "certify",
+    "certify_many",
     "check_operator",
     "checkpoint",
     "fit_kl",
@@ -85,6 +87,7 @@ __all__ += _SCHEMES
 _ANALYSIS = (
     "bounds",
     "certify",
+    "certify_many",
     "fit_kl",
     "rate_bound",
     "strong_decrease",

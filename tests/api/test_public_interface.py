@@ -39,6 +39,7 @@ NAMES = {
     "blocks",
     "callbacks",
     "certify",
+    "certify_many",
     "check_operator",
     "checkpoint",
     "get_include",

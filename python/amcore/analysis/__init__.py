@@ -8,11 +8,13 @@ from amcore.analysis.decrease import (
     sufficient_decrease,
 )
 from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.many import Certificates, certify_many
 from amcore.analysis.rates import RateBound, bounds, rate_bound
 from amcore.analysis.verdict import Verdict
 
 __all__ = [
     "Certificate",
+    "Certificates",
     "KLFit",
     "RateBound",
     "StrongDecrease",
@@ -20,6 +22,7 @@ __all__ = [
     "Verdict",
     "bounds",
     "certify",
+    "certify_many",
     "fit_kl",
     "rate_bound",
     "strong_decrease",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from amcore.analysis.local import LocalCertificate, local_certificate
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
 from amcore.analysis.readings import check_consistent
+from amcore.analysis.regimes import Regime, regimes
 from amcore.analysis.verdict import Verdict
 from amcore.solution import Solution
 from amcore.trace import Array, Trace
@@ -60,6 +62,8 @@ class Certificate:
         "critical": whether dist(0, ∂f) tends to 0.
     constants : dict
         The a-priori constants given.
+    regimes : tuple of Regime
+        The run cut where its law changes.
     local : LocalCertificate or None
         What the state at the end says of the limit; None where only the trace is known.
     """
@@ -71,6 +75,7 @@ class Certificate:
     rate: RateBound
     verdicts: dict[str, Verdict]
     constants: dict[str, float]
+    regimes: tuple[Regime, ...] = ()
     local: LocalCertificate | None = None
 
     def __str__(self) -> str:
@@ -80,6 +85,8 @@ class Certificate:
         bound = " (an upper bound of it)" if trace.distance_is_bound else ""
         lines = [
             f"Certificate of a run of {sweeps} sweep{'' if sweeps == 1 else 's'}",
+            *textwrap.wrap(self.summary, 79),
+            "",
             f"  objective f        {_span(trace.objective)}",
             f"  g = dist(0, ∂f)    {_span(trace.subgradient_distance)}{bound}",
             "",
@@ -114,6 +121,9 @@ class Certificate:
                 f"  f* = {self.kl.f_star:.10g}, {self.kl.remainder:.2g} below the last f"
                 + (" (given)" if self.kl.f_star_given else ""),
             ]
+        if len(self.regimes) > 1:
+            parts = ", ".join(f"{part.kind} {part.first}–{part.last}" for part in self.regimes)
+            lines += ["", *textwrap.wrap(f"Regimes: {parts}", 79, subsequent_indent="  ")]
         lines.append("")
         for name, verdict in self.verdicts.items():
             sentence = f"{name} {verdict.verdict}: {verdict.reason}."
@@ -122,6 +132,39 @@ class Certificate:
             lines += self.local.told()
         lines.append(_SCOPE)
         return "\n".join(lines)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for somebody who wants to know whether to go on."""
+        f, kl, sweeps = self.trace.objective, self.kl, len(self.trace)
+        verdicts = {name: verdict.verdict for name, verdict in self.verdicts.items()}
+        if kl.decay.kind == "finite":
+            return f"The run is at its limit, f = {kl.f_star:.6g}: more sweeps change nothing."
+        if verdicts["KL"] == "holds" and kl.remainder_interval is not None:
+            most = f"at most {kl.remainder_interval[1]:.2g} of f = {f[-1]:.6g} is left to gain"
+            if kl.decay.eta is not None:
+                half = math.log(0.5) / math.log(kl.decay.eta)
+                return f"The run converges: {most}, half of it within {half:.3g} sweeps."
+            return f"The run converges, slowly ({kl.decay.reason}): {most}."
+        if verdicts["critical"] == "fails":
+            return (
+                f"The run has stalled: f stays at {f[-1]:.6g}, where it is not critical; more"
+                " sweeps will not help, other settings may."
+            )
+        if verdicts["A1"] == "fails" and self.decrease[0].violations > 0:
+            return (
+                "f rises again and again: nothing can be said of its limit; smaller steps or other"
+                " penalties are needed."
+            )
+        tail = max(1, sweeps // 10)
+        fall = float(f[-1 - tail] - f[-1]) / tail if sweeps else 0.0
+        if sweeps == 0 or fall <= 0:
+            return "Nothing can be said of the limit of f."
+        share = f" ({fall / abs(f[-1]):.2g} of it)" if f[-1] != 0 else ""
+        return (
+            f"f still falls by {fall:.2g}{share} a sweep: nothing can be said of its limit yet; run"
+            f" about {max(100, 2 * sweeps)} sweeps more."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the certificate as nested plain data; what is not finite or unknown is None."""
@@ -142,6 +185,7 @@ class Certificate:
             "bound": self.rate.to_dict(),
             "constants": dict(self.constants),
             "local": None if self.local is None else self.local.to_dict(),
+            "regimes": [regime.to_dict() for regime in self.regimes],
             "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
         }
         plain: dict[str, Any] = _finite(content)
@@ -280,6 +324,7 @@ def certify(
         "rate": rate.verdict,
         "critical": critical(trace, kl.window[0]),
     }
+    settled = None if kl.decay.kind == "undecided" else kl.window[0]
     return Certificate(
         trace,
         decrease,
@@ -288,6 +333,7 @@ def certify(
         rate,
         verdicts,
         dict(constants or {}),
+        regimes(trace, settled),
         local_certificate(run) if local and run is not None else None,
     )
 

@@ -123,11 +123,22 @@ def remainder_of(
     if not np.isfinite(tail).all():
         return float(tail.min()), float(tail[0]), math.inf
     missed = max((max(0.0, abs(test.error) - test.own / 2) for test in tests), default=math.inf)
-    missed = unsure + missed * octaves(law, k)
+    missed = unsure + 2 * missed * octaves(law, k) + _astray(law, tests, k)
     hidden = math.log(max(math.expm1(min(law.offset, 50.0)), 1e-300))
     hidden += float(law.level[0]) + math.log(law.last - law.first)
     most = float(np.logaddexp(tail.max(), hidden)) + missed
     return float(tail.min()) - missed, float(tail[0]), most
+
+
+def _astray(law: Law, tests: tuple[Cut, ...], k: int) -> float:
+    """How far the drift of the law takes log(f_k − f*) astray beyond the end of the window."""
+    xi, ahead = float(law.xi[0]), k - law.last
+    if xi > STRAIGHT:
+        low, _, high = widened(law.xi, [float(test.law.xi[0]) for test in tests], 1.0)
+        power = max(1 / max(low, STRAIGHT / 2) - 1 / xi, 1 / xi - 1 / high)
+        return power * math.log1p(xi * float(law.rate[0]) * ahead)
+    low, rate, high = widened(law.rate, [float(test.law.rate[0]) for test in tests], 1.0)
+    return max(high - rate, rate - low) * ahead
 
 
 def name_decay(

@@ -35,7 +35,7 @@ SETTLED = 0.9
 # A ratio that keeps falling and has come down to this share of what it was tends to 0.
 VANISHING = 1e-2
 # A run whose distance has come down by less is at its beginning.
-STARTED = 10.0
+STARTED = 100.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class SufficientDecrease:
             since = least.size - 1 - int(np.argmin(np.append(falls[::-1] > 0, False)))
             # the last octave falls at least half as far as the one before: no sign of a limit
             on = falls.size < 2 or falls[-1] > 0.5 * falls[-2]
-            if on and least[-1] < VANISHING * least[since]:
+            if on and least[-1] < VANISHING * least[since] and self.fallen < math.inf:
                 return Verdict("fails", f"{trend}, from {least[since]:.3g}: it tends to 0")
             return Verdict("undecided", f"{trend}, and may tend to 0; run on until it has settled")
         if self.fallen < STARTED:

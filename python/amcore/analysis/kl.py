@@ -217,7 +217,9 @@ def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float | None 
         gap_most=gap_most,
     )
     if verdict.verdict != "holds" or found is None:
-        return fit
+        # the law is told, but how far down it leads is open
+        unknown = _undecided(trace, remaining, window, verdict.reason, lower_bound, tests)
+        return fit if f_star is not None else replace(unknown, decay=decay, gap=gap)
     theta, interval = found
     c = fit.constant(theta, trace.subgradient_distance)
     return replace(fit, theta=theta, theta_interval=interval, c=c)
