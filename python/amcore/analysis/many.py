@@ -133,6 +133,7 @@ def certify_many(runs: Iterable[Any], **options: Any) -> Certificates:
     Examples
     --------
     >>> k = np.arange(200.0)
+    >>> import amcore
     >>> traces = [amcore.Trace.from_arrays(eta**k, eta ** (k / 2)) for eta in (0.7, 0.8, 0.9)]
     >>> many = certify_many(traces)
     >>> many.counts["KL"]["holds"], [round(eta, 3) for eta in many.values["eta"]]
