@@ -30,6 +30,14 @@ void expect_arrays(const std::string& where, const Arrays& arrays,
                           listed(names));
 }
 
+// Of a components: at least one row, at most as many as columns.
+Index rows_of(const py::array& components, Index columns, const std::string& name) {
+  if (components.ndim() != 2 || components.shape(0) < 1 || components.shape(0) > columns)
+    throw py::value_error(name + ": expected 1 to " + std::to_string(columns) +
+                          " rows, got shape " + to_string(shape_of(components)));
+  return components.shape(0);
+}
+
 }  // namespace
 
 void Assembly::check() const {
@@ -70,7 +78,8 @@ template <class T> Problem<T> Assembly::problem(const Declaration& scheme) const
     std::vector<std::string> names;
     for (const Variable& variable : scheme.variables) {
       const bool bias = layer_array<T>(variable.name).shape == LayerShape::bias;
-      const bool here = !variable.hidden || i + 1 < layers.size();
+      const bool here = (!variable.hidden || i + 1 < layers.size()) &&
+                        (!variable.first || i == 0) && (!variable.upper || i > 0);
       if (here && (biases || !bias) && (options || !variable.optional))
         names.emplace_back(variable.name);
     }
@@ -90,10 +99,29 @@ template <class T> Problem<T> Assembly::problem(const Declaration& scheme) const
     if (!(of_v.is_ridge() && of_v.ridge() == 0)) layer.activation_regularizer = &of_v;
     for (const std::string& name : names) {
       const LayerArray<T>& known = layer_array<T>(name);
-      const Shape shape = known.shape == LayerShape::weight ? Shape{out, in}
-                          : known.shape == LayerShape::bias ? Shape{out}
-                                                            : Shape{n, out};
       py::array array = layers[i].at(name);
+      if (known.shape == LayerShape::components) layer.rank = rows_of(array, in, name + number);
+      const Index border = biases ? 1 : 0;
+      const auto shape_as = [&]() -> Shape {
+        switch (known.shape) {
+          case LayerShape::weight:
+            return {out, in};
+          case LayerShape::bias:
+            return {out};
+          case LayerShape::sample:
+            return {n, out};
+          case LayerShape::gram:
+            return {in + border, in + border};
+          case LayerShape::number:
+            return {1};
+          case LayerShape::components:
+            return {layer.rank, in};
+          case LayerShape::input:
+            return {in};
+        }
+        return {};
+      };
+      const Shape shape = shape_as();
       layer.*known.pointer = mutable_data<T>(array, shape, name + number);
       disjoint.written(array, name + number);
     }
@@ -109,13 +137,20 @@ template <class T> Problem<T> Assembly::problem(const Declaration& scheme) const
     of_state.push_back(mutable_data<double>(array, {}, name));
     disjoint.written(array, name);
   }
+  const T* weight = nullptr;
+  if (!sample_weight.is_none()) {
+    if (!scheme.sample_weights) throw py::value_error("sample_weight: expected None");
+    weight = data<T>(sample_weight, {n}, "sample_weight");
+    disjoint.read(sample_weight, "sample_weight");
+  }
   return {n,
           data<T>(X, shape_of(X), "X"),
           data<T>(Y, {n, in}, "Y"),
           std::move(checked),
           loss.get<T>(),
           loss_weight,
-          std::move(of_state)};
+          std::move(of_state),
+          weight};
 }
 
 template Problem<float> Assembly::problem(const Declaration&) const;

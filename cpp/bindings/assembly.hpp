@@ -31,6 +31,7 @@ struct Assembly {
   int threads;
   py::object collective;
   bool keep_products;
+  py::object sample_weight;  // or None
 
   // Refuses what no scheme takes.
   void check() const;

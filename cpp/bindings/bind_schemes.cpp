@@ -47,7 +47,7 @@ void bind_schemes(py::module_& m) {
                        Operator<Loss> loss, double loss_weight,
                        std::vector<Operator<Regularizer>> weight_regularizers,
                        std::vector<Operator<Regularizer>> activation_regularizers, Threads threads,
-                       py::object collective, bool keep_products) {
+                       py::object collective, bool keep_products, py::object sample_weight) {
              Assembly given{X,
                             Y,
                             std::move(layers),
@@ -60,14 +60,16 @@ void bind_schemes(py::module_& m) {
                             std::move(activation_regularizers),
                             threads,
                             std::move(collective),
-                            keep_products};
+                            keep_products,
+                            std::move(sample_weight)};
              given.check();
              return given;
            }),
            py::arg("X"), py::arg("Y"), py::arg("layers"), py::arg("numbers"),
            py::arg("activations"), py::arg("skip"), py::arg("loss"), py::arg("loss_weight"),
            py::arg("weight_regularizers"), py::arg("activation_regularizers"),
-           py::arg("num_threads"), py::arg("collective"), py::arg("keep_products") = true);
+           py::arg("num_threads"), py::arg("collective"), py::arg("keep_products") = true,
+           py::arg("sample_weight") = py::none());
 
   py::class_<Engine>(m, "Engine", py::module_local())
       .def(py::init<const std::string&, std::shared_ptr<Assembly>, const py::dict&>(),

@@ -40,6 +40,21 @@ void OptionReader::operator()(const char* name, bool& option) {
   option = value.cast<bool>();
 }
 
+void OptionReader::operator()(const char* name, std::string& option,
+                              std::initializer_list<const char*> words) {
+  const py::object value = take(name);
+  if (!py::isinstance<py::str>(value))
+    throw py::type_error(std::string(name) + ": expected a word, got " +
+                         Py_TYPE(value.ptr())->tp_name);
+  option = value.cast<std::string>();
+  std::string known;
+  for (const char* word : words) {
+    if (option == word) return;
+    known += (known.empty() ? "" : " or ") + std::string(word);
+  }
+  throw py::value_error(std::string(name) + ": expected " + known + ", got " + option);
+}
+
 void OptionReader::operator()(const char* name, std::vector<double>& option, Range range) {
   option.clear();
   for (const py::handle value : take_per_layer(name))

@@ -3,6 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ class OptionReader {
   void operator()(const char* name, double& option, Range range);
   void operator()(const char* name, int& option);  // at least 1
   void operator()(const char* name, bool& option);
+  void operator()(const char* name, std::string& option, std::initializer_list<const char*> words);
   void operator()(const char* name, std::vector<double>& option, Range range);
   void operator()(InnerLoop& option);
 

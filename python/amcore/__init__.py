@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from amcore.schemes import ADMM as ADMM
     from amcore.schemes import MDLAM as MDLAM
+    from amcore.schemes import OnlineAM as OnlineAM
     from amcore.schemes import ThreeSplitBCD as ThreeSplitBCD
     from amcore.schemes import TwoSplitBCD as TwoSplitBCD
 

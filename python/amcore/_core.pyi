@@ -75,6 +75,7 @@ class Assembly:
         num_threads: int,
         collective: Any,
         keep_products: bool = ...,
+        sample_weight: Array | None = ...,
     ) -> None: ...
 
 class Engine:

@@ -15,7 +15,7 @@ from amcore.analysis import certify
 from amcore.analysis.plot import line_style, saved_figure
 from amcore.network import Network
 from amcore.problem import Problem
-from amcore.schemes import ADMM, MDLAM, Scheme, ThreeSplitBCD, TwoSplitBCD
+from amcore.schemes import ADMM, MDLAM, OnlineAM, Scheme, ThreeSplitBCD, TwoSplitBCD
 from amcore.solution import Solution, Step
 from amcore.solve import solve
 
@@ -39,12 +39,16 @@ class Setting:
         Whether layers whose widths agree have skip connections.
     ridge : float
         λ of the weights' regulariser λ/2‖W‖².
+    loss, loss_scale : str
+        As for `Problem`.
     """
 
     scheme: Scheme
     activation: str = "relu"
     skip: bool = False
     ridge: float = 1.0
+    loss: str = "squared"
+    loss_scale: str = "sum"
 
     def problem(self, data: Split, layers: Sequence[int]) -> Problem:
         """Return the problem of classifying `data` with hidden layers of these widths."""
@@ -53,7 +57,8 @@ class Setting:
             Network(widths, activation=self.activation, skip=self.skip),
             data.X_train,
             data.y_train,
-            loss="squared",
+            loss=self.loss,
+            loss_scale=self.loss_scale,
             weight_regularizer=regularizers.ridge(self.ridge),
         )
 
@@ -72,6 +77,7 @@ class Setting:
 
 # Chosen on the digits; a ridge as strong as for the others holds ADMM back.
 SETTINGS = {
+    "online": Setting(OnlineAM(batch_size=50), ridge=1e-4, loss="cross_entropy", loss_scale="mean"),
     "two-split": Setting(TwoSplitBCD(gamma=1.0, alpha=1.0)),
     "three-split": Setting(ThreeSplitBCD(gamma=1.0, alpha=1.0)),
     "resnet": Setting(ThreeSplitBCD(gamma=1.0, alpha=1.0), skip=True),

@@ -21,7 +21,7 @@ __all__ = ["Problem"]
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class Problem:
-    """Fit a network to targets: c Σ_j ℓ(V_N, Y) + Σ_i r_i(W_i) + Σ_i s_i(V_i).
+    """Fit a network to targets: c Σ_j ω_j ℓ(V_N, Y) + Σ_i r_i(W_i) + Σ_i s_i(V_i).
 
     Parameters
     ----------
@@ -41,11 +41,13 @@ class Problem:
     loss : str or operator
         The loss ℓ.
     loss_scale : {"sum", "mean"}
-        c = 1 or c = 1/n_samples.
+        c = 1 or c = 1/Σ ω_j, which is 1/n_samples without weights.
     weight_regularizer : str or operator, or a sequence of N of them, optional
         r_i; acts on W_i, not on b_i.
     activation_regularizer : str or operator, or a sequence of N of them, optional
         s_i; acts on the activations V_i of layer i, a sample a row, the output V_N among them.
+    sample_weight : array_like, optional
+        ω_j >= 0, shape (n_samples,), not all 0; by default 1. Only `OnlineAM` takes weights.
 
     Attributes
     ----------
@@ -56,6 +58,8 @@ class Problem:
     weight_regularizers, activation_regularizers : tuple of N operators
     classes : tuple of int or None
         The class labels, if Y was given as labels.
+    sample_weight : ndarray or None
+        As given, in the dtype of X.
     vector : bool
         Whether Y was given with shape (n_samples,), which predictions then have.
     columns : tuple of str or None
@@ -75,6 +79,7 @@ class Problem:
     weight_regularizers: tuple[Regularizer, ...]
     activation_regularizers: tuple[Regularizer, ...]
     classes: tuple[int, ...] | None
+    sample_weight: Array | None
     vector: bool
     columns: tuple[str, ...] | None
 
@@ -88,6 +93,7 @@ class Problem:
         loss_scale: str = "sum",
         weight_regularizer: Any = None,
         activation_regularizer: Any = None,
+        sample_weight: Any = None,
     ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network: expected a Network, got {_checks.describe(network)}")
@@ -115,6 +121,7 @@ class Problem:
         for name, operators in regularizers.items():
             object.__setattr__(self, f"{name}s", operators)
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "sample_weight", _sample_weight(sample_weight, inputs))
         object.__setattr__(self, "vector", vector)
         object.__setattr__(self, "columns", _column_names(X))
 
@@ -224,6 +231,21 @@ def _column_names(X: Any) -> tuple[str, ...] | None:
     columns = getattr(X, "columns", None)
     names = tuple(columns) if isinstance(columns, Iterable) else ()
     return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _sample_weight(given: Any, X: Array) -> Array | None:
+    """Check the weights of the samples."""
+    if given is None:
+        return None
+    weight = _checks.array("sample_weight", given, ndim=1).astype(X.dtype)
+    _checks.shape("sample_weight", weight, (len(X),), "one per row of X")
+    _checks.finite("sample_weight", weight)
+    if weight.min() < 0 or weight.max() == 0:
+        raise ValueError(
+            "sample_weight: expected numbers >= 0 that are not all 0, "
+            f"got {weight.min():g} … {weight.max():g}"
+        )
+    return weight
 
 
 def _targets(

@@ -33,9 +33,10 @@ class Report:
         Frobenius norm of the change of each block of variables.
     monitors : dict of float
         What else the scheme watches, such as the residuals of its constraints, by name. If some
-        activation has kinks, ``pattern_changes`` is among them: how many entries of the U_i, or of
-        the W_i V_{i−1} + b_i of a scheme without U, have changed their piece of σ_i in the sweep, a
-        kink being a piece of its own; an entry counts once a step of a block that changes it.
+        activation has kinks and the state has V, ``pattern_changes`` is among them: how many
+        entries of the U_i, or of the W_i V_{i−1} + b_i of a scheme without U, have changed their
+        piece of σ_i in the sweep, a kink being a piece of its own; an entry counts once a step of a
+        block that changes it.
     seconds : dict of float
         Wall time of each phase of the sweep in seconds.
     marks : sequence of str

@@ -65,6 +65,10 @@ class Run:
                     f"activation_regularizer: {type(scheme).__name__} takes none, "
                     f"got {problem.activation_regularizers}"
                 )
+            if problem.sample_weight is not None and not scheme.weighs_samples:
+                raise ValueError(f"sample_weight: {type(scheme).__name__} takes none, got some")
+            if comm is not None and not scheme.distributed:
+                raise ValueError(f"comm: {type(scheme).__name__} runs in one process only")
             scheme.check(problem)
             self.problem, self.scheme = problem, scheme
             self.max_iter = _checks.integer("max_iter", max_iter, 0)
@@ -83,7 +87,12 @@ class Run:
             self.dtype = problem.dtype if dtype is None else _checks.dtype("dtype", dtype)
             self.X = _checks.cast("X", problem.X, self.dtype)
             self.Y = _checks.cast("Y", problem.Y, self.dtype)
+            weight = problem.sample_weight
+            self.sample_weight = (
+                None if weight is None else _checks.cast("sample_weight", weight, self.dtype)
+            )
             self.start, self.continues = self._checked_start(init, seed)
+            self.seed = seed
 
             self.state = State({})
             self.trace = self._checked_trace(trace)
@@ -206,7 +215,9 @@ class Run:
             weights = [  # into the set of a regulariser that is infinite outside it
                 (W if math.isfinite(r.value(W)) else r.prox(W, 1.0), b)
                 for (W, b), r in zip(
-                    init.weights(network, seed, self.dtype), regularizers, strict=True
+                    self.scheme.adapt(self.problem, init.weights(network, seed, self.dtype)),
+                    regularizers,
+                    strict=True,
                 )
             ]
         elif isinstance(init, list | tuple):
@@ -228,7 +239,12 @@ class Run:
         is_bound = self.scheme.distance_is_bound(self.problem)
         lower_bound = self.scheme.lower_bound(self.problem)
         if given is None:
-            return Trace(dtype=self.dtype, distance_is_bound=is_bound, lower_bound=lower_bound)
+            return Trace(
+                dtype=self.dtype,
+                distance_is_bound=is_bound,
+                accurate_decrease=self.scheme.accurate_decrease,
+                lower_bound=lower_bound,
+            )
         if not isinstance(given, Trace):
             raise TypeError(f"trace: expected a Trace, got {_checks.describe(given)}")
         if not self.continues:
@@ -262,9 +278,11 @@ class Run:
         for name, values in self.start.items():
             arrays[name][...] = values
         self.start = {}
+        self.scheme.begin(self.problem, arrays, max_iter=self.max_iter, seed=self.seed)
         self.state = State(arrays, self.problem)
         self.state.trace = self.trace
-        n = self.collective.total(self.problem.n_samples)
+        weight = self.sample_weight
+        n = self.collective.total(self.problem.n_samples if weight is None else weight.sum())
         if n == 0:
             raise ValueError("X: expected at least one sample on some process, got none on all")
         return self.scheme.engine(
@@ -277,6 +295,7 @@ class Run:
             collective=None if self.comm is None else self.collective,
             backend=self.backend,
             keep_products=self.keep_products,
+            sample_weight=self.sample_weight,
         )
 
     @contextlib.contextmanager

@@ -27,6 +27,7 @@ BACKENDS = ["native", "reference"]
 NAMES = {
     "ADMM",
     "MDLAM",
+    "OnlineAM",
     "Network",
     "NumericalError",
     "Problem",
@@ -64,9 +65,14 @@ SIGNATURES = {
         "gamma=1.0 rho=None alpha=1.0 inner_tol=1e-06 inner_steps=200 inner_iters=None"
     ),
     "MDLAM": "rho=1.0 epsilon=0.01 epsilon_schedule=None extrapolate=True delta=1e-08",
+    "OnlineAM": (
+        "batch_size=250 eta=0.1 lam=1.0 input_rank=None rho_out=inf epsilon=inf clip=2.0 "
+        "gram_every=None label_smoothing=0.1 schedule='linear' average=0.0 safeguard=0.001 "
+        "safeguard_every=1"
+    ),
     "Problem": (
         "network X Y loss='squared' loss_scale='sum' weight_regularizer=None "
-        "activation_regularizer=None"
+        "activation_regularizer=None sample_weight=None"
     ),
     "solve": (
         "problem scheme max_iter=100 tol=0.0 init='he' trace=None seed=0 callbacks=() "

@@ -149,7 +149,10 @@ SHARES = [(0, 40, 70), (0, 1, 70), (0, 0, 70), (0, 20, 20, 70)]
 
 
 def test_all_schemes_are_here():
-    assert {scheme.stem for scheme, *_ in SCHEMES.values()} == set(amcore._core.schemes())
+    stems = {scheme.stem for scheme, *_ in SCHEMES.values()}
+    assert stems | {"online_am"} == set(amcore._core.schemes())
+    with pytest.raises(ValueError, match=r"^comm: OnlineAM runs in one process only$"):
+        amcore.solve(problem("mdlam"), amcore.OnlineAM(), comm=Communicator(1).member(0))
 
 
 def problem(name, samples=slice(None)):

@@ -6,7 +6,8 @@ A new scheme adds its row to `ROWS`, and nothing else.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ class Row:
     # Settings with a weight w of any size.
     weighted: tuple[Callable[[float], dict[str, Any]], ...] = ()
     skip: bool = False
+    losses: Sequence[str] = tuple(names("loss"))
     of_weights: tuple[tuple[Any, ...], ...] = (("none",), ("ridge", 0.01), ("ridge", 1.0))
     of_values: tuple[tuple[Any, ...], ...] = (("none",),)
 
@@ -135,6 +137,11 @@ def two_split_decrease(case, trace):
 def mdlam_decrease(case, trace):
     """δ/2 Σ‖ΔW_i‖²: a step counts from δ/2‖step‖² on."""
     return case.scheme().delta / 2 * sum(squared_steps(case, trace, "W"))
+
+
+def online_decrease(case, trace):
+    """c₁ ‖∇f‖² at the end of the epoch: condition A1, which the safeguard makes hold."""
+    return trace.monitors["c1"][1:] * trace.subgradient_distance[1:] ** 2
 
 
 def graded(depth):
@@ -267,6 +274,38 @@ ROWS = {
             },
         },
     ),
+    "OnlineAM": Row(
+        activations=names("activation"),
+        outputs=["identity", *names("activation")],
+        losses=[name for name in names("loss") if "smooth" in operator("loss", name).traits],
+        skip=True,
+        settings=lambda draw, depth: {
+            "batch_size": draw(st.sampled_from([7, 20, 250])),
+            "eta": draw(st.sampled_from([0.01, 0.1, 0.5])),
+            "input_rank": draw(st.sampled_from([None, 3])),
+            "rho_out": draw(st.sampled_from([math.inf, 1.0])),
+            "epsilon": draw(st.sampled_from([math.inf, 5.0])),
+            "average": draw(st.sampled_from([0.0, 0.5])),
+            "schedule": "constant",
+        },
+        promised=online_decrease,
+        examples={
+            "plain": {"loss": "cross_entropy", "settings": {"schedule": "constant"}},
+            "exact blocks": {
+                "widths": (30, 30, 30, 30),
+                "activations": ("softplus", "tanh", "identity"),
+                "skip": (True, False, True),
+                "settings": {
+                    "batch_size": 30, "epsilon": 5.0, "rho_out": 1.0, "schedule": "constant"
+                },
+            },
+            "averaged": {
+                "settings": {
+                    "batch_size": 20, "input_rank": 8, "average": 0.5, "schedule": "constant"
+                },
+            },
+        },
+    ),
 }  # fmt: skip
 
 EXAMPLES = [
@@ -284,7 +323,7 @@ on_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 def cases(draw, kind, max_depth=4, max_width=12, max_samples=60, **fixed):
     """A network of every pattern that the scheme takes, with settings of every kind."""
     row, depth = ROWS[kind], draw(st.integers(1, max_depth))
-    loss = draw(st.sampled_from(names("loss")))
+    loss = draw(st.sampled_from(row.losses))
     width = st.integers(1, max_width)
     widths = [draw(width)]
     for _ in range(depth):  # often equal widths, so that skip connections are frequent

@@ -124,7 +124,22 @@ template <class T> struct Example {
     double s = 0, epsilon = 0;
     problem.numbers = {&s, &epsilon};
     MDLAM<T> mdlam(problem, {weights, 0.5, 0.8, 0.1, 1e-8}, execution);
-    return count(three_split) + count(two_split) + count(admm) + count(mdlam);
+    for (std::size_t i = 0; i < N; ++i) {
+      Layer<T>& layer = problem.layers[i];
+      layer.skip = layer.in == layer.out;
+      layer.v = draw(1);
+      if (i > 0) layer.G = draw((layer.in + 1) * (layer.in + 1));
+      if (i > 0) continue;
+      layer.components = draw(2 * layer.in), layer.center = draw(layer.in);
+      layer.rank = 2;
+    }
+    double epochs = 0, planned = 20, shuffle = 0, halvings = 0;
+    problem.numbers = {&epochs, &planned, &shuffle, &halvings};
+    const OnlineAMOptions fast{30, 2, 2, 0.1, 1, 0, 0, 0.5, 0.1, "linear", 0, 1e-3};
+    const OnlineAMOptions exact{30, 2, 1, 0.1, 1, 1, 0.1, 0.5, 0.1, "cosine", 0.5, 1e-3};
+    OnlineAM<T> online(problem, fast, execution), blocks(problem, exact, execution);
+    return count(three_split) + count(two_split) + count(admm) + count(mdlam) + count(online) +
+           count(blocks);
   }
 
   static long count(Scheme& scheme) {

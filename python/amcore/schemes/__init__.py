@@ -13,6 +13,7 @@ from amcore.schemes.scheme import Engine, Scheme
 if TYPE_CHECKING:  # which does not look into folders
     from amcore.schemes.admm import ADMM as ADMM
     from amcore.schemes.mdlam import MDLAM as MDLAM
+    from amcore.schemes.online_am import OnlineAM as OnlineAM
     from amcore.schemes.three_split_bcd import ThreeSplitBCD as ThreeSplitBCD
     from amcore.schemes.two_split_bcd import TwoSplitBCD as TwoSplitBCD
 

@@ -63,7 +63,6 @@ class ADMM(Scheme):
     """
 
     stem: ClassVar[str] = "admm"
-    descends: ClassVar[bool] = False
     remedies: ClassVar[dict[str, str]] = {
         "W": "increase the ridge of weight_regularizer",
         "V": "increase the beta of the layer",
@@ -81,6 +80,11 @@ class ADMM(Scheme):
             object.__setattr__(self, "xi", numbers("xi", self.xi, least=0))
         _checks.choice("dual_init", self.dual_init, ("zero", "backprop"))
         _checks.choice("majorizer", self.majorizer, ("published", "tight"))
+
+    @property
+    def descends(self) -> bool:
+        """No: dual ascent may raise the augmented Lagrangian."""
+        return False
 
     def check(self, problem: Problem) -> None:
         """Refuse skip connections and operators that the scheme has no update for.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from amcore import _checks, _core
 from amcore._checks import Array
 from amcore.collective import Collective
+from amcore.network import Weights
 from amcore.problem import Problem
 from amcore.state import State
 
@@ -38,14 +39,17 @@ class Scheme(ABC):
     A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
     the engines (`_options`). These are found by name: the scheme `stem` of the core, and the
     class of the subclass's name in the module `stem` of `amcore.reference.scheme`. Its `numbers`
-    are those of the state that belong to no layer, arrays of no dimension in float64. One whose
-    sweeps lower f but for rounding `descends`. Its `remedies` say, by block, what makes the
-    least-squares systems better conditioned.
+    are those of the state that belong to no layer, arrays of no dimension in float64. One that
+    shares no run between processes is not `distributed`. `accurate_decrease` tells whether its
+    decreases are more accurate than differences of objectives. Its `remedies` say, by block, what
+    makes the least-squares systems better conditioned.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
-    descends: ClassVar[bool] = True
+    distributed: ClassVar[bool] = True
+    accurate_decrease: ClassVar[bool] = True
+    weighs_samples: ClassVar[bool] = False
     remedies: ClassVar[dict[str, str]] = {}
     numbers: ClassVar[tuple[str, ...]] = ()
 
@@ -63,9 +67,29 @@ class Scheme(ABC):
             Naming what is wrong.
         """
 
+    @property
+    def descends(self) -> bool:
+        """Whether every sweep lowers f but for rounding."""
+        return True
+
     @abstractmethod
     def stems(self, problem: Problem, layer: int) -> tuple[str, ...]:
         """Names of the arrays of a layer, counted from 1, without its number and the biases."""
+
+    def shape(self, problem: Problem, layer: int, stem: str) -> tuple[int, ...]:
+        """Shape of an array of a layer."""
+        inputs, outputs = problem.network.widths[layer - 1 : layer + 1]
+        return (outputs, inputs) if stem.startswith("W") else (problem.n_samples, outputs)
+
+    def adapt(self, problem: Problem, weights: Weights) -> Weights:
+        """Fit weights that a rule has drawn to the inputs of a problem."""
+        return weights
+
+    def begin(
+        self, problem: Problem, arrays: Mapping[str, Array], *, max_iter: int, seed: Any
+    ) -> None:
+        """Set what else a state starts from than weights, in place."""
+        return
 
     @abstractmethod
     def _options(self, problem: Problem) -> dict[str, Any]:
@@ -109,16 +133,12 @@ class Scheme(ABC):
 
     def variables(self, problem: Problem) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the arrays of the state."""
-        n, widths = problem.n_samples, problem.network.widths
         shapes: dict[str, tuple[int, ...]] = {}
-        for i, (inputs, outputs) in enumerate(pairwise(widths), start=1):
+        for i, outputs in enumerate(problem.network.widths[1:], start=1):
             for stem in self.stems(problem, i):
-                if stem.startswith("W"):
-                    shapes[f"{stem}{i}"] = (outputs, inputs)
-                    if problem.network.bias:
-                        shapes[f"b{stem[1:]}{i}"] = (outputs,)
-                else:
-                    shapes[f"{stem}{i}"] = (n, outputs)
+                shapes[f"{stem}{i}"] = self.shape(problem, i, stem)
+                if stem.startswith("W") and problem.network.bias:
+                    shapes[f"b{stem[1:]}{i}"] = (outputs,)
         return shapes | dict.fromkeys(self.numbers, ())
 
     def engine(
@@ -133,6 +153,7 @@ class Scheme(ABC):
         collective: Collective | None,
         backend: str,
         keep_products: bool = True,
+        sample_weight: Array | None = None,
     ) -> Engine:
         """Build the engine that works on the arrays of `state`, native or reference.
 
@@ -162,6 +183,8 @@ class Scheme(ABC):
                 getattr(r, backend) for r in problem.activation_regularizers
             ],
         }
+        if sample_weight is not None:
+            assembly["sample_weight"] = sample_weight
         options = self._options(problem)
         if backend == "native":
             native = _core.Assembly(**assembly, keep_products=keep_products)

@@ -132,6 +132,8 @@ class SpdSolver {
     return {matrix_.data(), size, size};
   }
 
+  Index size() const { return size_; }
+
   // Factorise. On failure: the condition number's estimate; the matrix was not positive definite to
   // rounding.
   std::optional<double> factorise(int threads) {
@@ -266,6 +268,25 @@ class SpdSolver {
   Buffer<double> rows_, columns_, pivot_;
   std::vector<Buffer<double>> scratch_;  // right panels, of one thread
   Index size_ = 0;
+};
+
+// For who looks at the outcome: where a matrix cannot be factorised, for what is not finite in it,
+// the solutions are not finite.
+class LenientSpdSolver : private SpdSolver {
+ public:
+  using SpdSolver::matrix;
+  using SpdSolver::SpdSolver;
+
+  void factorise(int threads) { factorised_ = !SpdSolver::factorise(threads); }
+  void solve(double* b, Index right_sides, int threads) {
+    if (factorised_)
+      SpdSolver::solve(b, right_sides, threads);
+    else
+      std::fill_n(b, size() * right_sides, std::numeric_limits<double>::quiet_NaN());
+  }
+
+ private:
+  bool factorised_ = true;
 };
 
 // h ← scale · h, of which only the lower triangle is read; both are written.

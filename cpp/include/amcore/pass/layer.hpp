@@ -23,6 +23,11 @@ template <class T> struct Layer {
   T* W_old = nullptr;  // of the sweep before
   T* b_old = nullptr;
   T* V_old = nullptr;
+  T* G = nullptr;           // symmetric, of V_{i−1} with a 1 where there are biases
+  T* v = nullptr;           // one number
+  T* components = nullptr;  // rank × in, row-major
+  T* center = nullptr;      // in
+  Index rank = 0;
   const Regularizer<T>* activation_regularizer = nullptr;  // of V; null: none
 
   // The samples of a tile, of an array out × n.

@@ -20,6 +20,7 @@ template <class T> struct Problem {
   const Loss<T>& loss;
   double loss_weight;                 // c
   std::vector<double*> numbers = {};  // of the state, in the scheme's order
+  const T* sample_weight = nullptr;   // of every sample; null: 1
 
   std::size_t depth() const { return layers.size(); }
   bool is_top(std::size_t i) const { return i + 1 == layers.size(); }

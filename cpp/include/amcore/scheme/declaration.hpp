@@ -8,7 +8,7 @@
 //   };
 //
 // The type of an option tells what is given: a number (within a range), an integer ≥ 1, a flag, a
-// vector of numbers, one for every layer, or an inner loop.
+// word, a vector of numbers, one for every layer, or an inner loop.
 #pragma once
 
 #include <algorithm>
@@ -26,6 +26,8 @@ enum class Range { nonnegative, positive };
 struct Variable {
   const char* name;
   bool hidden = false;    // the output layer has none
+  bool first = false;     // only the first layer has it
+  bool upper = false;     // the first layer has none
   bool optional = false;  // all such variables are given, or none of them
 };
 
@@ -34,12 +36,14 @@ struct Declaration {
   std::vector<const char*> numbers = {};  // of the state that belong to no layer, in this order
   bool skip = false;                      // takes connections that skip a layer
   bool activation_regularizers = false;   // takes s_i
+  bool sample_weights = false;            // takes weights of samples
   bool ridge = false;                     // takes no r_i but 0 and ridges
   bool identity_output = false;           // σ_N must be the identity
   bool invertible = false;                // the other σ_i must have an inverse
 };
 
-enum class LayerShape { weight, bias, sample };  // out × in, out, out × n
+// out × in; out; out × n; (in + 1)², or in² without biases; one number; any number × in; in
+enum class LayerShape { weight, bias, sample, gram, number, components, input };
 
 // The arrays of a layer by name.
 template <class T> struct LayerArray {
@@ -47,15 +51,19 @@ template <class T> struct LayerArray {
   LayerShape shape;
   T* Layer<T>::* pointer;
 };
-template <class T>
-inline constexpr LayerArray<T> layer_arrays[] = {{"W", LayerShape::weight, &Layer<T>::W},
-                                                 {"b", LayerShape::bias, &Layer<T>::b},
-                                                 {"U", LayerShape::sample, &Layer<T>::U},
-                                                 {"V", LayerShape::sample, &Layer<T>::V},
-                                                 {"Lambda", LayerShape::sample, &Layer<T>::Lambda},
-                                                 {"W_old", LayerShape::weight, &Layer<T>::W_old},
-                                                 {"b_old", LayerShape::bias, &Layer<T>::b_old},
-                                                 {"V_old", LayerShape::sample, &Layer<T>::V_old}};
+template <class T> inline constexpr LayerArray<T> layer_arrays[] = {
+    {"W", LayerShape::weight, &Layer<T>::W},
+    {"b", LayerShape::bias, &Layer<T>::b},
+    {"U", LayerShape::sample, &Layer<T>::U},
+    {"V", LayerShape::sample, &Layer<T>::V},
+    {"Lambda", LayerShape::sample, &Layer<T>::Lambda},
+    {"W_old", LayerShape::weight, &Layer<T>::W_old},
+    {"b_old", LayerShape::bias, &Layer<T>::b_old},
+    {"V_old", LayerShape::sample, &Layer<T>::V_old},
+    {"G", LayerShape::gram, &Layer<T>::G},
+    {"v", LayerShape::number, &Layer<T>::v},
+    {"components", LayerShape::components, &Layer<T>::components},
+    {"center", LayerShape::input, &Layer<T>::center}};
 
 template <class T> const LayerArray<T>& layer_array(const std::string& name) {
   for (const LayerArray<T>& array : layer_arrays<T>)
