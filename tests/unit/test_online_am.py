@@ -248,8 +248,15 @@ def test_samples_of_weight_0_and_2(backend):
         for problem in (weighted, repeated)
     ]
     assert starts[0].objective[0] == pytest.approx(starts[1].objective[0], rel=1e-12)
-    for name in ("W2", "W3"):  # the first layer's are whitened by other samples
+    for name in ("W1", "W2", "W3"):
         assert starts[0].distance[name][0] == pytest.approx(starts[1].distance[name][0], rel=1e-9)
+    for epsilon in (np.inf, 10.0):  # and in every block, where all samples are one batch
+        scheme = amcore.OnlineAM(epsilon=epsilon)
+        traces = [
+            amcore.solve(problem, scheme, max_iter=5, backend=backend).trace
+            for problem in (weighted, repeated)
+        ]
+        np.testing.assert_allclose(traces[0].objective, traces[1].objective, rtol=1e-9)
     twos = make("tanh", n=60, sample_weight=np.full(60, 2.0))
     runs = [amcore.solve(p, amcore.OnlineAM(), max_iter=3, backend=backend) for p in (once, twos)]
     np.testing.assert_allclose(runs[0].trace.objective, runs[1].trace.objective, rtol=1e-12)

@@ -184,8 +184,8 @@ class OnlineAM(Scheme):
     def adapt(self, problem: Problem, weights: Weights) -> Weights:
         """Divide W_1 by the inputs' spread, if that is above 1, and start from their mean."""
         (W, b), *rest = weights
-        sample, center = _centered(problem)
-        W = (W / max(1.0, math.sqrt(np.mean(np.square(sample))))).astype(W.dtype)
+        sample, center, weight = _centered(problem)
+        W = (W / max(1.0, math.sqrt(np.mean(weight * np.square(sample))))).astype(W.dtype)
         return [(W, None if b is None else (-W @ center).astype(W.dtype)), *rest]
 
     def begin(
@@ -231,13 +231,21 @@ def _positive(name: str, value: Any) -> float:
     return _checks.number(name, value, above=0)
 
 
-def _centered(problem: Problem) -> tuple[Array, Array]:
-    """Return x − m of at most `_ROWS` samples, evenly chosen, m their mean, 0 without biases."""
+def _centered(problem: Problem) -> tuple[Array, Array, Any]:
+    """Return x − m of at most `_ROWS` samples, evenly chosen, m, and weights (count, 1) of mean 1.
+
+    m is their weighted mean, 0 without biases.
+    """
     n = problem.n_samples
     count = min(n, _ROWS)
-    sample = problem.X[np.arange(count) * n // count].astype(np.float64)
-    center = sample.mean(axis=0) * problem.network.bias
-    return sample - center, center
+    rows = np.arange(count) * n // count
+    sample = problem.X[rows].astype(np.float64)
+    weight: Any = 1.0
+    if problem.sample_weight is not None:
+        weight = problem.sample_weight[rows, None].astype(np.float64)
+        weight /= weight.mean() or 1.0
+    center = np.mean(weight * sample, axis=0) * problem.network.bias
+    return sample - center, center, weight
 
 
 def _whitening(problem: Problem, rank: int, lam: float) -> tuple[Array, Array]:
@@ -246,8 +254,8 @@ def _whitening(problem: Problem, rank: int, lam: float) -> tuple[Array, Array]:
     e and E are the largest eigenvalues of the covariance about m and their vectors, μ is the mean
     of its diagonal.
     """
-    sample, center = _centered(problem)
-    covariance = sample.T @ sample / len(sample)
+    sample, center, weight = _centered(problem)
+    covariance = sample.T @ (weight * sample) / len(sample)
     scale = np.trace(covariance) / len(covariance) or 1.0
     values, vectors = np.linalg.eigh(covariance)
     kept = np.maximum(values[-rank:], 0) + lam * scale

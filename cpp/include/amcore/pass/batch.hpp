@@ -42,7 +42,7 @@ template <class T> class BatchPass {
     Buffer<T> packed;             // W̄
     Buffer<T> back;               // K_iᵀ, below × out
     Buffer<T> mixed;              // M_i, below × below
-    Buffer<T> left, right, gram;  // panels of R_i; of V̄_{i−1}ᵀ; of V̄_{i−1}
+    Buffer<T> left, right, gram;  // panels of R_i; of V̄_{i−1}ᵀ; of ω V̄_{i−1}
   };
 
   // inputs: V̄_0, `width` entries a sample; targets: Y as the loss takes it; omega: null for ones;
@@ -123,7 +123,7 @@ template <class T> class BatchPass {
     multiply(last - first, of.in, samples, of.left.data() + first * samples, of.right.data(),
              Destination<T>{out + first, of.out, update});
   }
-  // The same of V̄_{i−1} V̄_{i−1}ᵀ.
+  // The same of Σ ω V̄_{i−1} V̄_{i−1}ᵀ.
   void gram(std::size_t i, Index samples, Index first, Index last, T* out) const {
     const Operands& of = operands_[i];
     multiply(last - first, of.in, samples, of.gram.data() + first * samples, of.right.data(),
@@ -159,7 +159,7 @@ template <class T> class BatchPass {
                             of.right.data() + tile.begin * Kernel<T>::columns, batch.size);
       if (i == 0) break;
       if (reach == Reach::gram)
-        pack_left(of.in, t, w.V[i].data(), Index(1), of.in,
+        pack_left(of.in, t, weighed(i, batch, tile, w), Index(1), of.in,
                   of.gram.data() + tile.begin * Kernel<T>::rows, batch.size);
       backward(i, t, pull, w);
     }
@@ -213,6 +213,17 @@ template <class T> class BatchPass {
       for (Index j = 0; j < t; ++j)
         for (Index k = 0; k < K; ++k) dV[j * K + k] *= omega_[batch[tile.begin + j]];
     return loss;
+  }
+
+  // ω V̄_{i−1}.
+  const T* weighed(std::size_t i, const Batch& batch, const Tile& tile, Workspace& w) const {
+    const T* const V = w.V[i].data();
+    if (!omega_) return V;
+    const Index in = operands_[i].in;
+    T* const to = w.next.data();
+    for (Index j = 0; j < tile.size; ++j)
+      for (Index k = 0; k < in; ++k) to[j * in + k] = omega_[batch[tile.begin + j]] * V[j * in + k];
+    return to;
   }
 
   // dV_{i−1} from R_i and dV_i.

@@ -198,7 +198,8 @@ class OnlineAM:
             if k < FIRST or k % self.gram_every == 0:
                 for i, G in enumerate(self.grams):
                     inputs = self._bordered(V[i + 1])
-                    G += max(GRAM_RATE, 1 / (k + 1)) * (inputs.T @ inputs / len(rows) - G)
+                    gram = inputs.T @ (self.omega[rows, None] * inputs) / len(rows)
+                    G += max(GRAM_RATE, 1 / (k + 1)) * (gram - G)
                     inverses[i] = self._inverse(G)
             for i, W in enumerate(weights):
                 D = C[i] if i == 0 else C[i] @ inverses[i - 1]
