@@ -1,4 +1,4 @@
-"""The README's example prints what the README says, and its commands name what exists."""
+"""Examples print what the documents say, and the README's commands name what exists."""
 
 import contextlib
 import io
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
-def blocks(language):
-    text = README.read_text(encoding="utf-8")
+def blocks(language, document="README.md"):
+    text = (ROOT / document).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -19,12 +19,13 @@ def numbers(text):
     return [float(x) for x in re.findall(r"\d+\.?\d*(?:e[-+]\d+)?", text)]
 
 
-def test_example_prints_its_output():
+@pytest.mark.parametrize("document", ["README.md", "docs/scikit-learn.md"])
+def test_example_prints_its_output(document):
     pytest.importorskip("sklearn")
-    (source,), (expected,) = blocks("python"), blocks("text")
+    (source,), (expected,) = blocks("python", document), blocks("text", document)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(source, "README.md", "exec"), {})
+        exec(compile(source, document, "exec"), {})
     # The words are the same; the numbers agree to what the last bits of another CPU may change.
     words = re.compile(r"\d+\.?\d*(?:e[-+]\d+)?|\s+")
     assert words.sub("", printed.getvalue()) == words.sub("", expected)
