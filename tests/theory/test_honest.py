@@ -26,7 +26,7 @@ def test_families_of_known_truth():
         assert interval["share"] >= 0.85, (name, interval)
 
 
-@pytest.mark.parametrize("scale", [1.0, 100.0])
+@pytest.mark.parametrize("scale", [1.0, 100.0, 1000.0])
 def test_a_real_run_is_not_contradicted_by_its_later_sweeps(scale):
     rng = np.random.default_rng(0)
     problem = amcore.Problem(

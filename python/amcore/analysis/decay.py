@@ -24,6 +24,8 @@ CUTS = (0.5, 0.625, 0.75, 0.875)
 MISSED = 1.25
 # f_K − f* known to less than this factor, or more than this share of the fall: not known.
 WIDE, SHARE = 3.0, 0.2
+# The law is left where the last residual exceeds those before it by this.
+OUTSTANDING = 3.0
 # A power k^(−p) of f with 1/(p + 1) below this is not told from a geometric decay.
 STRAIGHT = 0.05
 
@@ -147,8 +149,12 @@ def name_decay(
     remainder: tuple[float, float, float],
     remaining: Array,
     first: int,
+    unsure: float,
 ) -> Decay:
-    """Name the law, if the data tell it and it held before."""
+    """Name the law, if the data tell it and it held before.
+
+    `unsure`: the relative error of the last decreases.
+    """
 
     def undecided(reason: str) -> Decay:
         return Decay("undecided", reason)
@@ -163,6 +169,12 @@ def name_decay(
     if len(tests) < 3:
         return undecided(
             f"f has followed one law for {law.last - first} sweeps only: too few for a back-test"
+        )
+    last, before = law.lift
+    if last > OUTSTANDING * (before + unsure):
+        return undecided(
+            f"the last decreases of f exceed their law by {last:.2g} of themselves, where"
+            f" {before:.2g} was the most before: a slower mode begins to show"
         )
     worst = max(tests[1:], key=lambda test: abs(test.error) - test.allowed)
     if abs(worst.error) > worst.allowed:

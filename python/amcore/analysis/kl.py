@@ -37,6 +37,8 @@ CLEAR = 100.0
 NEAR, DEEP = 1e3, 1e6
 # … unless the law is followed so closely that a slower mode is excluded, to this share.
 CERTAIN = 0.02
+# What is said of a limit should hold in a run so many times as long.
+LONGER = 10
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float | None 
     last = law.last
     unsure = float(floor[last - 1] / max(abs(decrease[last - 1]), 1e-300))
     remainder = remainder_of(law, tests, last, unsure)
-    decay = name_decay(law, tests, remainder, remaining, first)
+    decay = name_decay(law, tests, remainder, remaining, first, unsure)
     end = float(f[-1])
     if f_star is not None:
         gap = gap_most = remaining + (end - f_star)
@@ -199,7 +201,7 @@ def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float | None 
         return _undecided(trace, remaining, (first, law.last), decay.reason, lower_bound, tests)
     window = (first, law.last)
     found = _exponent(trace, law, tests, gap if f_star is not None else None, first)
-    verdict = _verdict(trace, window, decay, law.offset, found, f_star is not None)
+    verdict = _verdict(trace, window, law.offset, left, found, f_star is not None)
     fit = KLFit(
         theta=None,
         theta_interval=None,
@@ -349,8 +351,8 @@ def _exponent(
 def _verdict(
     trace: Trace,
     window: tuple[int, int],
-    decay: Decay,
     offset: float,
+    left: float,
     found: tuple[float, Interval] | None,
     given: bool,
 ) -> Verdict:
@@ -375,12 +377,41 @@ def _verdict(
             f"dist(0, ∂f) has come down by {come_down:.3g} on this law: a slower mode may not have"
             f" shown yet, {DEEP:g} would tell",
         )
+    moving_on = None if given else _moving_on(trace, window, left)
+    if moving_on is not None:
+        return Verdict(
+            "undecided",
+            f"{moving_on} moves on with steps of no finite sum, by which f may fall by more than"
+            " its law leaves",
+        )
     theta, (low, high) = found
     if high >= 1 or low < -0.02 or high - low > 0.2:
         told = f"θ = {theta:.2f} is known to {low:.2f} … {high:.2f} only"
         return Verdict("undecided", f"{told}, the inequality needs 0 ≤ θ < 1")
     reason = f"θ = {theta:.3f} in [{low:.3f}, {high:.3f}] on sweeps {window[0]}–{window[1]}"
     return Verdict("holds", reason)
+
+
+def _moving_on(trace: Trace, window: tuple[int, int], left: float) -> str | None:
+    """Return the block whose steps are not summable by their trend, if f − f* has to do with it.
+
+    Steps that fall more slowly than 1/k over the last quarter of the window have no finite sum. By
+    the ratio of decrease to squared steps there, such steps can go on to lower f; they count where
+    that makes a share of what the law leaves, in a run `LONGER` times as long.
+    """
+    begin, last = window[1] - (window[1] - window[0]) // 4, window[1]
+    half = (last - begin) // 2
+    if not trace.step_norm or half < 1:
+        return None
+    names = list(trace.step_norm)
+    squares = np.stack([trace.step_norm[name][begin:last] for name in names]) ** 2
+    ratios = trace.decrease[begin:last] / np.maximum(squares.sum(axis=0), 1e-300)
+    before, after = (np.median(part, axis=1) for part in (squares[:, :half], squares[:, -half:]))
+    # The squares of steps like 1/k fall by this.
+    slow = after * (last - half / 2) ** 2 > before * (begin + half / 2) ** 2
+    falls = np.where(slow, np.median(ratios) * after * LONGER * len(trace), 0.0)
+    most = int(np.argmax(falls))
+    return names[most] if falls.sum() > CERTAIN * left else None
 
 
 def _plain(value: Any) -> Any:

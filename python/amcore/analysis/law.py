@@ -47,6 +47,9 @@ class Law:
     offset : float
         How far a slower component could lift the end of the window, in log y: what the law misses
         there, or the standard error of it.
+    lift : tuple of float
+        How far the last value lies above the law, in log y, beside the largest residual before the
+        last quarter.
     span : ndarray
         log((K + s)/(first + s)) of each law: 0 for a geometric one.
     """
@@ -58,6 +61,7 @@ class Law:
     xi: Array
     scatter: float
     offset: float
+    lift: tuple[float, float]
     span: Array
 
     def at(self, k: float) -> Array:
@@ -186,6 +190,7 @@ def fit(pieces: Pieces, first: int, last: int) -> Law:
         xi,
         float(np.sqrt(least)),
         float(offset),
+        (float(residual[-1]), float(np.abs(residual[~tail]).max(initial=0.0))),
         np.tile(tried[chosen], 3),
     )
 
