@@ -8,8 +8,8 @@ default. amcore's defaults alpha=1.0 and max_iter=50 were chosen among seven by 
 splits of digits, breast cancer and wine, so these rows are tuned for amcore and not for
 scikit-learn; no other data set was looked at. The seconds are the process's own (CPU) on one
 thread. A seed draws the weights and, where the data have no test set of their own, the split.
-Inputs are standardised by the training samples, pixels divided by 255; the regressors are both given
-standardised targets. digits, breast cancer and wine come with scikit-learn, the others from
+Inputs are standardised by the training samples, pixels divided by 255; the regressors are both
+given standardised targets. digits, breast cancer and wine come with scikit-learn, the others from
 the folder $AMCORE_DATA (see its README): california housing with its text column one-hot and
 missing cells by the median, adult as LIBSVM's a9a, MNIST.
 """
