@@ -1,5 +1,5 @@
-// Whitened inputs x̃ = T (x − m), T (r × d, its rows orthogonal) from the eigenvectors of the inputs'
-// covariance, and what the first layer's weights are for them:
+// Whitened inputs x̃ = T (x − m), T (r × d, its rows orthogonal) from the eigenvectors of the
+// inputs' covariance, and what the first layer's weights are for them:
 //   W x + b = W̃ x̃ + b̃   with   W̃ = W Tᵀ diag(1/‖T_j‖²),  b̃ = b + W m,
 // exactly where the rows of W are combinations of those of T; others are projected on these.
 #pragma once

@@ -239,9 +239,10 @@ template <class T> class TwoSplitMeasure {
     }
   }
 
-  // slope ← σ_i' at kinks from the sides on which Z_i lies at one and the same point nearby, so that
-  // what becomes of it is a member of ∂f. With a bias all entries can lie on the right; without one
-  // W_i moves by ε1dᵀ and V_{i−1} by ε²d1ᵀ, which changes W_{i,k} v_j by ε d·v_j + ε² W_{i,k}·d + ….
+  // slope ← σ_i' at kinks from the sides on which Z_i lies at one and the same point nearby, so
+  // that what becomes of it is a member of ∂f. With a bias all entries can lie on the right;
+  // without one W_i moves by ε1dᵀ and V_{i−1} by ε²d1ᵀ, which changes W_{i,k} v_j by ε d·v_j + ε²
+  // W_{i,k}·d + ….
   void take_sides(std::size_t i, Tile tile, const T* z, T* slope, T* left) const {
     const Layer<T>& l = task_.layers[i];
     l.activation->derivative(tile.size * l.out, z, Side::left, left);

@@ -2,8 +2,8 @@
 //   P_i = W̄_i V̄_{i−1},  V_i = [V_{i−1} +] σ_i(P_i)
 //   dV_N = −ω ∇ℓ(V_N) or ω (prox(V_N) − V_N),  R_i = dV_i ⊙ σ_i'(P_i)
 //   dV_{i−1} = K_iᵀ R_i [+ M_i dV_i]
-// in tiles, and after them C_i = R_i V̄_{i−1}ᵀ and the Gram matrices V̄_{i−1} V̄_{i−1}ᵀ by blocks of
-// rows, each by one thread over all samples of the batch: there are no partial sums, and no bit
+// in tiles, and after them C_i = R_i V̄_{i−1}ᵀ and the Gram matrices V̄_{i−1} V̄_{i−1}ᵀ by blocks
+// of rows, each by one thread over all samples of the batch: there are no partial sums, and no bit
 // depends on the number of threads. The tiles leave R and V̄ in panels as those products read them.
 #pragma once
 
@@ -90,8 +90,8 @@ template <class T> class BatchPass {
   std::vector<Operands>& layers() { return operands_; }
   const std::vector<Operands>& layers() const { return operands_; }
 
-  // After a change of W̄: rows first … last − 1 of it, first at the start of a panel. The transposed
-  // panels are for K_i = W_i.
+  // After a change of W̄: rows first … last − 1 of it, first at the start of a panel. The
+  // transposed panels are for K_i = W_i.
   void pack_rows(std::size_t i, Index first, Index last) {
     Operands& of = operands_[i];
     const Index rows = last - first;

@@ -1,5 +1,5 @@
-// Running means G_i of the Gram matrices of the layers' inputs, those above the first, and the steps
-// of least squares in their metric:
+// Running means G_i of the Gram matrices of the layers' inputs, those above the first, and the
+// steps of least squares in their metric:
 //   D_i = C_i (G_i + Λ_i)⁻¹,  Λ_i = lam · mean diag(G_i), 0 for the bias.
 // The first layer's inputs are whitened: D_1 = C_1.
 #pragma once

@@ -51,8 +51,8 @@ struct MajorizedArray {
 
 // (W_i, b_i) lowers r_i(W_i) + γ_i/2‖V_i − σ_i(W_i V_{i−1} + b_i1ᵀ)‖² + α/2‖Δ‖²: exactly where σ_i
 // is the identity, else in majorised steps, whose curvature h is doubled for the rows that would
-// rise. A regulariser that couples the rows couples their acceptance. `Sum` numbers the scheme's sums
-// over samples.
+// rise. A regulariser that couples the rows couples their acceptance. `Sum` numbers the scheme's
+// sums over samples.
 template <class T, class Sum> class MajorizedWeights {
  public:
   using Array = MajorizedArray;
@@ -186,8 +186,8 @@ template <class T, class Sum> class MajorizedWeights {
   }
 
   // By rows of W_i, over all samples: Σ(ΔZ)², ΣEΔZ, and the model above the truth;  and Z_i + ΔZ.
-  // Of a first try of W_1, as V_0 stays, that is a product to be kept if the step is long. Returns how
-  // many entries of Z_i + ΔZ lie on another piece.
+  // Of a first try of W_1, as V_0 stays, that is a product to be kept if the step is long. Returns
+  // how many entries of Z_i + ΔZ lie on another piece.
   double checking_pass(std::size_t i, double h, bool first_try) {
     const Layer<T>& l = task_.layers[i];
     const Index size = l.out * l.in;
