@@ -42,7 +42,7 @@ struct OnlineAMOptions {
 
 // Minimises over W, b the regularised loss of the network itself, ω_j the weights of the samples,
 //
-//   f = c Σ_j ω_j ℓ(V_N) + Σ λ_i/2 ‖W_i‖²,   V_i = [V_{i−1} +] σ_i(P_i),  P_i = W_i V_{i−1} + b_i1ᵀ.
+//   f = c Σ_j ω_j ℓ(V_N) + Σ λ_i/2 ‖W_i‖², V_i = [V_{i−1} +] σ_i(P_i), P_i = W_i V_{i−1} + b_i1ᵀ.
 //
 // For the B samples of a batch, from the output down,
 //
