@@ -75,7 +75,12 @@ def circumstances(benchmark: str, options: argparse.Namespace, *packages: str) -
         "benchmark": benchmark,
         "date": now(),
         "quotable": not options.quick,
-        "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
+        # where the files lie on the machine is nobody's business
+        "arguments": {
+            k: v.name if isinstance(v, Path) else v
+            for k, v in vars(options).items()
+            if k not in ("output", "builds")
+        },
         "machine": describe(),
         "versions": versions("numpy", *packages),
     }

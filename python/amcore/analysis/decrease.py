@@ -67,6 +67,9 @@ class SufficientDecrease:
         How many were left out because g_{k+j} was not measured.
     fallen : float
         How far dist(0, ∂f) has come down since `k0`: its largest value over its last.
+    imposed : float or None
+        The c₁ that the scheme itself has imposed on every step with j = 1, by its
+        `monitors["c1"]`, unchanged over the last half of the checked sweeps; None if there is none.
     ratio : ndarray
         The ratio for k = 0, …, K − j, NaN where it was left out.
     unsure : ndarray
@@ -84,6 +87,7 @@ class SufficientDecrease:
     stalled: int
     unmeasured: int
     fallen: float
+    imposed: float | None
     ratio: Array = field(repr=False, compare=False)
     unsure: Array = field(repr=False, compare=False)
 
@@ -126,6 +130,9 @@ class SufficientDecrease:
                 f" c₁ = {self.constant:.3g} does not hold there, a smaller constant might",
             )
         start = "from the start" if self.k0 == 0 else f"from sweep {self.k0} on"
+        if self.imposed is not None:
+            told = f"which the scheme imposes on every step, is kept {start}"
+            return Verdict("holds", f"j = {j} and c₁ = {self.imposed:.3g}, {told}")
         least = self._octaves(after)
         if least[-1] < SETTLED * least[:-1].min():
             trend = f"the ratio keeps falling, to {least[-1]:.3g} at sweep {self.attained_at}"
@@ -359,9 +366,23 @@ def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> Sufficient
         stalled=int(np.count_nonzero(stalled)),
         unmeasured=int(np.count_nonzero(~measured)),
         fallen=_fallen(g[k0 or 0 :]),
+        imposed=_imposed(trace, ratio) if j == 1 and power == 2 else None,
         ratio=ratio,
         unsure=floor / np.maximum(np.abs(decrease), 1e-300),
     )
+
+
+def _imposed(trace: Trace, ratio: Array) -> float | None:
+    """Return the c₁ that the scheme imposes, if it is kept and has not changed of late."""
+    stated = trace.monitors.get("c1")
+    checked = np.flatnonzero(~np.isnan(ratio))
+    if stated is None or checked.size == 0:
+        return None
+    c1 = stated[1:][checked]
+    settled = (c1[checked.size // 2 :] == c1[-1]).all() and c1[-1] > 0
+    # both are quotients of numbers that are exact to rounding
+    kept = (ratio[checked] >= c1 * (1 - 1e-6)).all()
+    return float(c1[-1]) if settled and kept else None
 
 
 def _fallen(g: Array) -> float:
