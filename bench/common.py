@@ -75,7 +75,7 @@ def circumstances(benchmark: str, options: argparse.Namespace, *packages: str) -
         "benchmark": benchmark,
         "date": now(),
         "quotable": not options.quick,
-        # where the files lie on the machine is nobody's business
+        # without where files lie on this machine
         "arguments": {
             k: v.name if isinstance(v, Path) else v
             for k, v in vars(options).items()
