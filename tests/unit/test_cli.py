@@ -130,7 +130,7 @@ class TestDemo:
         assert "Network([64, 20, 10, 10]" in lines[0]
         assert lines[1].split() == list(cli._LiveTable.COLUMNS)
         assert [line.split()[0] for line in lines[2:15]] == [str(k) for k in range(13)]
-        assert "A1 holds" in out
+        assert "Certificate of a run of 12 sweeps" in out
         assert lines[-1].startswith("test accuracy ") and str(folder / "trace.npz") in lines[-1]
         trace = Trace.load(folder / "trace.npz")
         assert len(trace) == 12 and (np.diff(trace.objective) < 0).all()
