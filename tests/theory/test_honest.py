@@ -91,6 +91,15 @@ def test_a_trace_that_no_run_leaves_is_refused(f, g, d, message):
     assert "\n" not in str(caught.value)
 
 
+def test_decreases_of_an_objective_near_0_may_differ_by_rounding():
+    """A squared loss at 1e-26 is of residuals known to 1e-16: its differences are not."""
+    f = 10.0 ** -np.arange(0, 27)
+    decrease = f[:-1] - f[1:]
+    decrease[-3:] *= 1.05
+    told = certify(amcore.Trace.from_arrays(f, np.sqrt(f), decrease=decrease))
+    assert told.verdicts["A1"].verdict == "holds"
+
+
 def test_the_sentence_says_what_to_do():
     assert "converges" in certify(objective=0.8**k, subgradient_distance=0.8 ** (k / 2)).summary
     early = certify(objective=3 + (1 + k) ** -0.5, subgradient_distance=(1 + k) ** -0.75)

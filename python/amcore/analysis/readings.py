@@ -108,10 +108,11 @@ def check_consistent(trace: Trace) -> None:
             k = int(np.argmax(wrong))
             raise ValueError(f"{name}: {expected}, got {values[k]} at sweep {k}")
     fall = f[:-1] - f[1:]
-    # each objective is a sum over the samples, rounded as often
-    allowed = 1e3 * resolution(trace) * np.maximum(np.abs(f[:-1]), np.abs(f[1:])) + 0.01 * np.abs(
-        fall
-    )
+    # each objective is a sum over the samples, rounded as often; a sum of squares that has come
+    # down to almost 0 is of differences of numbers that have not
+    root = np.sqrt(np.abs(f))
+    size = root.max() * np.maximum(root[:-1], root[1:])
+    allowed = 1e3 * resolution(trace) * size + 0.01 * np.abs(fall)
     wrong = np.abs(d - fall) > allowed
     if wrong.any():
         k = int(np.argmax(wrong))
