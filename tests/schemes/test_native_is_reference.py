@@ -41,7 +41,15 @@ def test_start(kind, data):
     case = data.draw(cases(kind))
     native, reference = (case.solve(max_iter=0, backend=backend) for backend in BACKENDS)
     assert_same_state(native.state, reference.state, 1e-12, str(case))
-    assert_same_record(native.trace.records[0], reference.trace.records[0], str(case))
+
+    # Measured at the same point: what is exactly at a kink is decided by rounding too.
+    def solve(backend, init):
+        return case.solve(max_iter=0, init=init, backend=backend)
+
+    def check(native, reference):
+        assert_same_record(native.trace.records[0], reference.trace.records[0], str(case))
+
+    assert_backends_agree(solve, reference.state, check)
 
 
 @on_schemes
