@@ -306,10 +306,10 @@ def certify(
         raise TypeError("dtype goes with objective, the trace has its own")
     check_consistent(trace)
     if lower_bound is None:
-        lower_bound = getattr(trace, "lower_bound", None)
+        lower_bound = trace.lower_bound
     decrease = _measured(trace, js)
     kl = fit_kl(trace, f_star, lower_bound)
-    a1 = _smallest_holding(decrease)
+    a1 = smallest_holding(decrease)
     rate = bounds(trace, kl, a1)
     strong = None
     if kl.verdict.verdict == "holds" and kl.theta is not None and 0 < kl.theta < 1:
@@ -361,7 +361,7 @@ def _better(one: RateBound, other: RateBound) -> bool:
     return other.eta is None or 1 - one.eta > 1.01 * (1 - other.eta)
 
 
-def _smallest_holding(decrease: Sequence[SufficientDecrease]) -> SufficientDecrease:
+def smallest_holding(decrease: Sequence[SufficientDecrease]) -> SufficientDecrease:
     """Return A1 for the smallest j that holds, else for the smallest undecided one."""
     ordered = sorted(decrease, key=lambda a1: a1.j)
     order = ("holds", "undecided", "fails")

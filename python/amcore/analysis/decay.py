@@ -16,9 +16,9 @@ __all__ = ["Cut", "Decay", "backtest", "gap_to", "name_decay", "remainder_of", "
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
-# The back-test cuts the window of the law at these shares.
 # Residuals of log decreases beyond this (a factor of 2) follow no law.
 MAX_SCATTER = 0.7
+# The back-test cuts the window of the law at these shares.
 CUTS = (0.5, 0.625, 0.75, 0.875)
 # A back-test that misses what remained by more than this factor speaks against the law.
 MISSED = 1.25

@@ -116,7 +116,7 @@ class KLFit:
         }
 
 
-def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float | None = None) -> KLFit:
+def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float = -math.inf) -> KLFit:
     """Estimate the KL exponent and constant at the limit of a run.
 
     The limit f* is that of the trace's decreases: their tail sums, which stay accurate far below
@@ -192,11 +192,10 @@ def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float | None 
         gap, gap_most = (gap_to(law, remaining, log) for log in (remainder[1], remainder[2]))
         ends = remainder_of(law, tests, len(trace), unsure)
         least, left, most = (math.exp(min(log, 700.0)) for log in ends)
-        if lower_bound is not None:
-            if end - least < lower_bound:
-                below = f"the law would take f below its lower bound {lower_bound:.6g}"
-                return _undecided(trace, remaining, (first, last), below, lower_bound, tests)
-            left, most = min(left, end - lower_bound), min(most, end - lower_bound)
+        if end - least < lower_bound:
+            below = f"the law would take f below its lower bound {lower_bound:.6g}"
+            return _undecided(trace, remaining, (first, last), below, lower_bound, tests)
+        left, most = min(left, end - lower_bound), min(most, end - lower_bound)
     if decay.kind == "undecided" and f_star is None:
         return _undecided(trace, remaining, (first, law.last), decay.reason, lower_bound, tests)
     window = (first, law.last)
@@ -288,20 +287,19 @@ def _undecided(
     remaining: Array,
     window: tuple[int, int],
     reason: str,
-    lower_bound: float | None,
+    lower_bound: float,
     tests: tuple[Cut, ...] = (),
 ) -> KLFit:
     """All that is known of the limit then: it is at most f_K, and at least the lower bound."""
     most = float(trace.objective[-1])
-    least = -math.inf if lower_bound is None else lower_bound
     return KLFit(
         theta=None,
         theta_interval=None,
         c=None,
         f_star=None,
-        f_star_interval=(least, most),
+        f_star_interval=(lower_bound, most),
         remainder=None,
-        remainder_interval=(0.0, most - least),
+        remainder_interval=(0.0, most - lower_bound),
         f_star_given=False,
         window=window,
         decay=Decay("undecided", reason),

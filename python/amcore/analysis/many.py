@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from amcore.analysis.certificate import Certificate, certify
+from amcore.analysis.certificate import Certificate, certify, smallest_holding
 from amcore.analysis.plot import line_style, saved_figure
 
 __all__ = ["Certificates", "certify_many"]
@@ -53,13 +53,9 @@ class Certificates:
     @property
     def values(self) -> dict[str, list[float]]:
         """The constants c₁, θ and η of the runs that have them, and the last f of all."""
-        c1 = [
-            min(held, key=lambda a1: a1.j).constant
-            for each in self
-            if (held := [a1 for a1 in each.decrease if a1.verdict.verdict == "holds"])
-        ]
+        first = [smallest_holding(each.decrease) for each in self]
         found: dict[str, list[float | None]] = {
-            "c1": c1,
+            "c1": [a1.constant for a1 in first if a1.verdict.verdict == "holds"],
             "theta": [each.kl.theta for each in self],
             "eta": [each.kl.decay.eta for each in self],
             "f": [float(each.trace.objective[-1]) for each in self],
