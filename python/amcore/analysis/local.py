@@ -281,17 +281,39 @@ def sweep_rate(
     return SweepRate(Verdict("holds", reason), factor, length, tail)
 
 
+class _Variables:
+    """The entries of a point that are free, as one vector: what of U is at a kink stays there."""
+
+    def __init__(self, point: Mapping[str, Array], activations: Sequence[Any]) -> None:
+        self.point = {name: np.array(x, dtype=np.float64) for name, x in point.items()}
+        self._free = {name: np.ones(x.shape, bool) for name, x in self.point.items()}
+        for i, sigma in enumerate(activations, start=1):
+            if sigma.reference.kinks and f"U{i}" in self.point:
+                self._free[f"U{i}"] = ~np.isin(self.point[f"U{i}"], sigma.reference.kinks)
+
+    def vector(self, arrays: Mapping[str, Array]) -> Array:
+        """Return the free entries of arrays like those of the point."""
+        return np.concatenate([arrays[name][free] for name, free in self._free.items()])
+
+    def named(self, x: Array) -> dict[str, Array]:
+        """Return the point with other free entries, by name."""
+        at, first = {}, 0
+        for name, free in self._free.items():
+            count = int(np.count_nonzero(free))
+            at[name] = self.point[name].copy()
+            at[name][free] = x[first : first + count]
+            first += count
+        return at
+
+
 class _Sweep:
     """A scheme's sweep as a map of vectors, near a point."""
 
     def __init__(self, run: Solution, at: Mapping[str, Array]) -> None:
         problem = run.problem
-        self.at = {name: np.array(x, dtype=np.float64) for name, x in at.items()}
-        self.free = {name: np.ones(x.shape, bool) for name, x in self.at.items()}
-        for i, sigma in enumerate(problem.network.activations, start=1):
-            if sigma.reference.kinks and f"U{i}" in self.at:  # what is at a kink stays there
-                self.free[f"U{i}"] = ~np.isin(self.at[f"U{i}"], sigma.reference.kinks)
-        self.state = State({name: x.copy() for name, x in self.at.items()}, problem)
+        self.variables = _Variables(at, problem.network.activations)
+        point = self.variables.point
+        self.state = State({name: x.copy() for name, x in point.items()}, problem)
         self.engine = run.scheme.engine(
             problem,
             self.state,
@@ -302,24 +324,17 @@ class _Sweep:
             collective=None,
             backend=run.backend,
         )
-        self.start = self._vector(self.at)
+        self.start = self.variables.vector(point)
         self.h = 1e-5 * (1 + float(np.linalg.norm(self.start)))
         self.changes = 0.0  # of the pattern, by more than the sweep's own
 
-    def _vector(self, arrays: Mapping[str, Array]) -> Array:
-        return np.concatenate([arrays[name][free] for name, free in self.free.items()])
-
     def __call__(self, x: Array) -> Array:
         """S(x)."""
-        first = 0
-        for name, free in self.free.items():
-            count = int(np.count_nonzero(free))
-            self.state[name][...] = self.at[name]
-            self.state[name][free] = x[first : first + count]
-            first += count
+        for name, array in self.variables.named(x).items():
+            self.state[name][...] = array
         report = self.engine.sweep(False)
         self.changes += dict(report.monitors).get("pattern_changes", 0.0)
-        return self._vector(self.state)
+        return self.variables.vector(self.state)
 
     def step(self, v: Array) -> Array:
         """S'(X)w − w for some w near v: the step of a sweep, after another, from a point nearby."""
@@ -354,15 +369,12 @@ class _Model:
         self.X = run.problem.X.astype(np.float64)
         self.Y = run.problem.Y.astype(np.float64)
         self.c = 1.0 if run.problem.loss_scale == "sum" else 1 / len(self.X)
-        self.point = {name: np.array(x, dtype=np.float64) for name, x in run.state.items()}
         self.depth = run.problem.network.depth
         self.reference = [sigma.reference for sigma in run.problem.network.activations]
-        self.arguments = self._arguments(self.point)
-        self.free = {name: np.ones(x.shape, bool) for name, x in self.point.items()}
-        for i, sigma in enumerate(self.reference, start=1):
-            if sigma.kinks and f"U{i}" in self.free:  # what is at a kink stays there
-                self.free[f"U{i}"] = ~np.isin(self.arguments[i - 1], sigma.kinks)
-        self.start = np.concatenate([x[self.free[name]] for name, x in self.point.items()])
+        self._entries = _Variables(run.state, run.problem.network.activations)
+        self.named = self._entries.named
+        self.arguments = self._arguments(self._entries.point)
+        self.start = self._entries.vector(self._entries.point)
         self.variables = self.start.size
         self.scale = 1 + float(np.linalg.norm(self.start))
 
@@ -392,24 +404,13 @@ class _Model:
             for sigma, end, now in pairs
         )
 
-    def named(self, x: Array) -> dict[str, Array]:
-        """Return the variables by name."""
-        at, first = {}, 0
-        for name, end in self.point.items():
-            count = int(np.count_nonzero(self.free[name]))
-            at[name] = end.copy()
-            at[name][self.free[name]] = x[first : first + count]
-            first += count
-        return at
-
     def value(self, x: Array) -> float:
         """Return f."""
         return self._both(x)[0]
 
     def gradient(self, x: Array) -> Array:
         """∇f on the free variables."""
-        gradient = self._both(x)[1]
-        return np.concatenate([gradient[name][self.free[name]] for name in self.point])
+        return self._entries.vector(self._both(x)[1])
 
     def falls(self, x: Array, g: Array, step: Array, t: float) -> bool:
         """Whether f falls along Newton's step as it should; ‖∇f‖, where f's fall is rounding."""
