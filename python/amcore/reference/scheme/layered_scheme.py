@@ -46,12 +46,8 @@ class Layer:
         return product
 
 
-class LayeredScheme(ABC):
-    """Sweeps and measurements of a state of layers that it does not own.
-
-    A scheme defines `_update`, one sweep; `_parts`, the terms of the objective; `_distance`,
-    dist(0, ∂f) by blocks.
-    """
+class Assembly:
+    """A problem and a state of layers that it does not own, as a scheme is given them."""
 
     def __init__(
         self,
@@ -74,6 +70,17 @@ class LayeredScheme(ABC):
         self.layers = [Layer(*term) for term in terms]
         self.numbers = numbers
         self.collective = collective
+
+
+class LayeredScheme(Assembly, ABC):
+    """Sweeps and measurements of a state of layers.
+
+    A scheme defines `_update`, one sweep; `_parts`, the terms of the objective; `_distance`,
+    dist(0, ∂f) by blocks.
+    """
+
+    def __init__(self, **assembly: Any) -> None:
+        super().__init__(**assembly)
         self.objective = math.nan
         self.marks: tuple[str, ...] = ()  # of the last sweep
         self.pattern_changes = 0.0  # of the last sweep, of this process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from amcore.errors import NumericalError
-from amcore.reference.operator import Activation, Array, Loss, Regularizer
-from amcore.reference.scheme.layered_scheme import Layer, square
+from amcore.reference.operator import Array
+from amcore.reference.scheme.layered_scheme import Assembly, square
 from amcore.report import Report
 
 # Rates of the running means of a Gram matrix and of the squared length of a step; batches over
@@ -50,7 +50,7 @@ class Measures:
         return sum(square(C) for C in self.C)
 
 
-class OnlineAM:
+class OnlineAM(Assembly):
     """Alternating minimisation of one batch after the other, each from its forward pass.
 
     Minimises over W, b the regularised loss of the network itself, ω_j the weights of the samples,
@@ -89,20 +89,8 @@ class OnlineAM:
 
     def __init__(
         self,
-        X: Array,
-        Y: Array,
-        layers: Sequence[Mapping[str, Array]],
-        numbers: Mapping[str, Array],
-        activations: Sequence[Activation],
-        skip: Sequence[bool],
-        loss: Loss,
-        loss_weight: float,
-        weight_regularizers: Sequence[Regularizer],
-        num_threads: int = 0,
-        collective: object = None,
-        activation_regularizers: Sequence[Regularizer] = (),
-        sample_weight: Array | None = None,
         *,
+        sample_weight: Array | None = None,
         batch_size: int,
         gram_every: int,
         safeguard_every: int,
@@ -115,24 +103,23 @@ class OnlineAM:
         schedule: str,
         average: float,
         safeguard: float,
+        **assembly: Any,
     ) -> None:
-        n = len(X)
-        self.X, self.loss, self.numbers = X, loss, numbers
-        terms = zip(
-            layers, activations, skip, weight_regularizers, activation_regularizers, strict=True
-        )
-        self.layers = [Layer(*term) for term in terms]
-        self.components, self.center = layers[0]["components"], layers[0]["center"]
-        self.grams = [layer["G"] for layer in layers[1:]]
-        self.lengths = [layer["v"] for layer in layers]
+        super().__init__(**assembly)
+        X, Y, n = self.X, self.Y, len(self.X)
+        first, *others = arrays = [layer.arrays for layer in self.layers]
+        self.components, self.center = first["components"], first["center"]
+        self.grams = [layer["G"] for layer in others]
+        self.lengths = [layer["v"] for layer in arrays]
         self.batches = -(-n // batch_size)
         self.gram_every, self.safeguard_every = gram_every, safeguard_every
         self.eta, self.lam, self.inverse_clip = eta, lam, inverse_clip
         self.pull = inverse_rho_out, inverse_epsilon
         self.schedule, self.average, self.safeguard = schedule, average, safeguard
-        self.Y = (1 - label_smoothing) * Y + label_smoothing / Y.shape[1] if label_smoothing else Y
+        if label_smoothing:
+            self.Y = (1 - label_smoothing) * Y + label_smoothing / Y.shape[1]
         omega = np.ones(n) if sample_weight is None else sample_weight.astype(np.float64)
-        self.total = loss_weight * float(omega.sum())
+        self.total = self.loss_weight * float(omega.sum())
         self.omega = (omega / omega.mean()).astype(X.dtype)
         self.inputs = (X - self.center) @ self.components.T
         self.spread = 1 / np.sum(np.square(self.components), axis=1)  # e + lam
