@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import amcore
+from agreement import preactivations
 from schemes.cases import BACKENDS, on_backends, on_examples
 
 KINKS = {"relu": [0], "leaky_relu": [0], "hard_tanh": [-1, 1], "hard_sigmoid": [-3, 3]}
@@ -18,15 +19,6 @@ def changes(activation, old, new):
     return np.count_nonzero((pieces(activation, old) != pieces(activation, new)).any(axis=-1))
 
 
-def preactivations(case, state):
-    """U_i where the scheme has it, else V_{i−1} W_iᵀ + b_i."""
-    if "U1" in state:
-        return [state[f"U{i}"].copy() for i in range(1, case.depth + 1)]
-    inputs = [case.problem().X, *(state[f"V{i}"] for i in range(1, case.depth))]
-    pairs = zip(inputs, state.weights, strict=True)
-    return [V @ W.T + (0 if b is None else b) for V, (W, b) in pairs]
-
-
 @on_backends
 @on_examples
 @pytest.mark.parametrize("activation", ["relu", "hard_tanh"])
@@ -36,10 +28,10 @@ def test_counts_the_entries_between_two_states(case, activation, backend):
     if "V1" not in case.scheme().variables(case.problem()):
         pytest.skip(f"{case.kind} keeps nothing of samples from sweep to sweep")
     case = case.with_(activations=(activation,) * (case.depth - 1) + ("identity",))
-    before = preactivations(case, case.solve(max_iter=0, backend=backend).state)
+    before = preactivations(case.problem(), case.solve(max_iter=0, backend=backend).state)
     total = 0
     for step in case.iterate(max_iter=5, backend=backend):
-        after = preactivations(case, step.state)
+        after = preactivations(case.problem(), step.state)
         net = sum(map(changes, case.activations, before, after))
         counted = step.record.monitors["pattern_changes"]
         # Without U an entry counts once with the weights and once with the activations below.
