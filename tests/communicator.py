@@ -6,16 +6,19 @@ from amcore.errors import ProcessError
 
 
 class Communicator:
-    """Adds the arrays of all members, as an MPI communicator's Allreduce does."""
+    """Adds the arrays of all members, as an MPI communicator's Allreduce does.
 
-    def __init__(self, size):
-        self.size = size
+    Its members know their ranks if it is `ranked`.
+    """
+
+    def __init__(self, size, ranked=False):
+        self.size, self.ranked = size, ranked
         self.barrier = threading.Barrier(size, timeout=20)
         self.arrays = [None] * size
         self.calls = 0
 
     def member(self, rank):
-        return Member(self, rank)
+        return (RankedMember if self.ranked else Member)(self, rank)
 
     def total(self, rank, array):
         self.arrays[rank] = array.copy()
@@ -36,6 +39,14 @@ class Member:
     def Allreduce(self, send, receive):
         assert send.flags.c_contiguous and receive.flags.c_contiguous
         receive[...] = self.communicator.total(self.rank, send)
+
+
+class RankedMember(Member):
+    def Get_rank(self):
+        return self.rank
+
+    def Get_size(self):
+        return self.communicator.size
 
 
 def outcomes(communicator, work):

@@ -48,8 +48,9 @@ void Assembly::check() const {
   one_per_layer(weight_regularizers.size(), N, "weight_regularizers");
   one_per_layer(activation_regularizers.size(), N, "activation_regularizers");
   positive(loss_weight, "loss_weight");
-  if (!collective.is_none() && !(py::hasattr(collective, "sum") && py::hasattr(collective, "max")))
-    throw py::type_error("collective: expected an object with sum and max");
+  for (const char* name : {"sum", "max", "before"})
+    if (!collective.is_none() && !py::hasattr(collective, name))
+      throw py::type_error("collective: expected an object with sum, max and before");
   if (X.ndim() != 2)
     throw py::value_error("X: expected two dimensions, got shape " + to_string(shape_of(X)));
   if (X.shape(0) < 1 && collective.is_none())

@@ -6,13 +6,18 @@
 
 namespace amcore::bindings {
 
-// A collective of Python, whose sum and max work on a 1-D array in place; None: one process.
+// A collective of Python, whose sum and max work on a 1-D array in place and whose before returns a
+// number; None: one process.
 class PythonCollective final : public Collective {
  public:
   explicit PythonCollective(py::object of) : of_(std::move(of)) {}
   void sum(float* x, Index n) override { meet("sum", x, n); }
   void sum(double* x, Index n) override { meet("sum", x, n); }
   void max(double* x, Index n) override { meet("max", x, n); }
+  double before(double x) override {
+    if (of_.is_none()) return 0;
+    return with_gil([&] { return of_.attr("before")(x).cast<double>(); });
+  }
 
  private:
   template <class T> void meet(const char* how, T* x, Index n) {

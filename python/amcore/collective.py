@@ -25,8 +25,8 @@ class Collective:
     Parameters
     ----------
     comm : optional
-        A communicator with the ``Allreduce(send, receive)`` of mpi4py, which adds. The maximum is
-        a sum too, with a slot for every process: that of its ``Get_rank()``, or where there is none
+        A communicator with the ``Allreduce(send, receive)`` of mpi4py, which adds. All else is a
+        sum too, with a slot for every process: that of its ``Get_rank()``, or where there is none
         one drawn by lot. Without communicator there is one process alone.
 
     Raises
@@ -51,14 +51,29 @@ class Collective:
 
     def max(self, array: Array) -> None:
         """Take the maximum over all processes, entry by entry, in place."""
+        if self._comm is not None:
+            array[...] = self._gather(array)[0].max(axis=0)
+
+    def broadcast(self, array: Array) -> None:
+        """Give a vector of the first process to all, in place."""
+        if self._comm is not None:
+            array[...] = self._gather(array)[0][0]
+
+    def before(self, number: float) -> float:
+        """Return the sum of a number over the processes of lower rank.
+
+        Raises
+        ------
+        TypeError
+            If the communicator knows no ranks: an order by lot would be another in every run.
+        """
         if self._comm is None:
-            return
-        self._agree(failed=False)
-        slot, size = self._slot = self._slot or self._find_slot()
-        slots = np.zeros((size, array.size), array.dtype)
-        slots[slot] = array
-        self._add(slots.reshape(-1))
-        array[...] = slots.max(axis=0)
+            return 0.0
+        if not self._ranked:
+            got = _checks.describe(self._comm)
+            raise TypeError(f"comm: expected a communicator with Get_rank and Get_size, got {got}")
+        numbers, rank = self._gather(np.array([number], np.float64))
+        return float(numbers[:rank].sum())
 
     def total(self, number: float) -> float:
         """Return the sum of a number."""
@@ -100,9 +115,22 @@ class Collective:
             if not failed:
                 raise ProcessError("another process failed")
 
+    @property
+    def _ranked(self) -> bool:
+        return hasattr(self._comm, "Get_rank") and hasattr(self._comm, "Get_size")
+
+    def _gather(self, array: Array) -> tuple[Array, int]:
+        """Return a vector of every process, a row each, and the row of this one."""
+        self._agree(failed=False)
+        slot, size = self._slot = self._slot or self._find_slot()
+        slots = np.zeros((size, array.size), array.dtype)
+        slots[slot] = array
+        self._add(slots.reshape(-1))
+        return slots, slot
+
     def _find_slot(self) -> tuple[int, int]:
         """Return a place of this process among all of them, and their number."""
-        if hasattr(self._comm, "Get_rank") and hasattr(self._comm, "Get_size"):
+        if self._ranked:
             return self._comm.Get_rank(), self._comm.Get_size()
         while True:
             drawn = np.zeros(1 << 14)

@@ -240,7 +240,7 @@ def _sample_weight(given: Any, X: Array) -> Array | None:
     weight = _checks.array("sample_weight", given, ndim=1).astype(X.dtype)
     _checks.shape("sample_weight", weight, (len(X),), "one per row of X")
     _checks.finite("sample_weight", weight)
-    if weight.min() < 0 or weight.max() == 0:
+    if weight.size and (weight.min() < 0 or weight.max() == 0):
         raise ValueError(
             "sample_weight: expected numbers >= 0 that are not all 0, "
             f"got {weight.min():g} … {weight.max():g}"

@@ -67,8 +67,6 @@ class Run:
                 )
             if problem.sample_weight is not None and not scheme.weighs_samples:
                 raise ValueError(f"sample_weight: {type(scheme).__name__} takes none, got some")
-            if comm is not None and not scheme.distributed:
-                raise ValueError(f"comm: {type(scheme).__name__} runs in one process only")
             scheme.check(problem)
             self.problem, self.scheme = problem, scheme
             self.max_iter = _checks.integer("max_iter", max_iter, 0)
@@ -91,7 +89,7 @@ class Run:
             self.sample_weight = (
                 None if weight is None else _checks.cast("sample_weight", weight, self.dtype)
             )
-            self.start, self.continues = self._checked_start(init, seed)
+            self.start, self.continues, self.drawn = self._checked_start(init, seed)
             self.seed = seed
 
             self.state = State({})
@@ -187,8 +185,8 @@ class Run:
             error.advise(self.scheme.remedies.get(error.block, ""), self.dtype)
         _carry(error, self.solution())
 
-    def _checked_start(self, init: Any, seed: Any) -> tuple[dict[str, Array], bool]:
-        """Return the arrays to start from, and whether they are a whole state."""
+    def _checked_start(self, init: Any, seed: Any) -> tuple[dict[str, Array], bool, bool]:
+        """Return the arrays to start from, whether they are a whole state, and drawn by a rule."""
         shapes = self.scheme.variables(self.problem)
         if isinstance(init, State):
             if set(init) != set(shapes):
@@ -206,18 +204,16 @@ class Run:
             for i, regularizer in enumerate(self.problem.activation_regularizers, start=1):
                 if f"V{i}" in init and not math.isfinite(regularizer.value(init[f"V{i}"])):
                     raise ValueError(f"init V{i}: expected values in the set of {regularizer}")
-            return dict(init), True
+            return dict(init), True, False
         network = self.problem.network
         if isinstance(init, str):
             init = RULES[_checks.choice("init", init, list(RULES))]
-        if isinstance(init, Rule):
+        if drawn := isinstance(init, Rule):
             regularizers = self.problem.weight_regularizers
             weights = [  # into the set of a regulariser that is infinite outside it
                 (W if math.isfinite(r.value(W)) else r.prox(W, 1.0), b)
                 for (W, b), r in zip(
-                    self.scheme.adapt(self.problem, init.weights(network, seed, self.dtype)),
-                    regularizers,
-                    strict=True,
+                    init.weights(network, seed, self.dtype), regularizers, strict=True
                 )
             ]
         elif isinstance(init, list | tuple):
@@ -230,9 +226,10 @@ class Run:
             )
         names = {f"W{i}": W for i, (W, _) in enumerate(weights, start=1)}
         names |= {f"b{i}": b for i, (_, b) in enumerate(weights, start=1) if b is not None}
-        return {
+        arrays = {
             name: _checks.cast(f"init {name}", array, self.dtype) for name, array in names.items()
-        }, False
+        }
+        return arrays, False, drawn
 
     def _checked_trace(self, given: Any) -> Trace:
         """Return the trace to go on with, a copy of the one given."""
@@ -278,13 +275,20 @@ class Run:
         for name, values in self.start.items():
             arrays[name][...] = values
         self.start = {}
-        self.scheme.begin(self.problem, arrays, max_iter=self.max_iter, seed=self.seed)
-        self.state = State(arrays, self.problem)
-        self.state.trace = self.trace
         weight = self.sample_weight
         n = self.collective.total(self.problem.n_samples if weight is None else weight.sum())
         if n == 0:
             raise ValueError("X: expected at least one sample on some process, got none on all")
+        self.scheme.begin(
+            self.problem,
+            arrays,
+            drawn=self.drawn,
+            max_iter=self.max_iter,
+            seed=self.seed,
+            collective=self.collective,
+        )
+        self.state = State(arrays, self.problem)
+        self.state.trace = self.trace
         return self.scheme.engine(
             self.problem,
             self.state,
@@ -419,6 +423,7 @@ class Run:
             problem.loss_scale,
             problem.weight_regularizers,
             problem.activation_regularizers,
+            problem.sample_weight is None,
             self.scheme,
             self.max_iter,
             self.tol,
@@ -430,7 +435,7 @@ class Run:
         )
         digest = hashlib.blake2b(repr(common).encode(), digest_size=16)
         for name, array in sorted(self.start.items()):
-            if array.ndim == 0 or name[0] in "Wb":
+            if name[0] not in "UVL":  # U, V, Λ are those of samples
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.digest()
 

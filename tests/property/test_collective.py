@@ -62,7 +62,7 @@ def assert_parts_make_the_whole(case, runs, parts, whole):
             )
     for name, array in whole.state.items():
         pieces = [run.state[name] for run in runs]
-        if name[0] in "Wb":  # the same bits on every process
+        if name[0] not in "UVL":  # the same bits on every process
             assert all(np.array_equal(pieces[0], piece) for piece in pieces)
             joined = pieces[0]
         else:
@@ -144,18 +144,25 @@ SCHEMES = {
     "two_split_bcd, 2 steps": (amcore.TwoSplitBCD(alpha=0.1, inner_iters=2), "softplus", False),
     "admm": (amcore.ADMM(beta=(2.0, 1.0, 0.5), dual_init="backprop"), "sigmoid", False),
     "mdlam": (amcore.MDLAM(epsilon=0.3, epsilon_schedule=(0.8, 0.1)), "relu", False),
+    "online_am": (amcore.OnlineAM(batch_size=5, gram_every=3), "relu", True),
+    "online_am, exact blocks": (
+        amcore.OnlineAM(
+            batch_size=12, eta=1.0, epsilon=5.0, rho_out=1.0, safeguard_every=2, average=0.5
+        ),
+        "tanh",
+        False,
+    ),
 }
+REGULARIZERS = {"admm": "none", "online_am": "ridge", "online_am, exact blocks": "none"}
 SHARES = [(0, 40, 70), (0, 1, 70), (0, 0, 70), (0, 20, 20, 70)]
 
 
 def test_all_schemes_are_here():
     stems = {scheme.stem for scheme, *_ in SCHEMES.values()}
-    assert stems | {"online_am"} == set(amcore._core.schemes())
-    with pytest.raises(ValueError, match=r"^comm: OnlineAM runs in one process only$"):
-        amcore.solve(problem("mdlam"), amcore.OnlineAM(), comm=Communicator(1).member(0))
+    assert stems == set(amcore._core.schemes())
 
 
-def problem(name, samples=slice(None)):
+def problem(name, samples=slice(None), weight=None):
     _, activation, skip = SCHEMES[name]
     rng = np.random.default_rng(3)
     X, labels = rng.normal(size=(70, 5)), rng.integers(0, 3, 70)
@@ -166,8 +173,14 @@ def problem(name, samples=slice(None)):
         labels[samples],
         loss="cross_entropy",
         loss_scale="mean",
-        weight_regularizer="none" if name == "admm" else ["l1", "ridge", "none"],
+        weight_regularizer=REGULARIZERS.get(name, ["l1", "ridge", "none"]),
+        sample_weight=None if weight is None else weight[samples],
     )
+
+
+def communicator_of(name, size):
+    """For OnlineAM, which orders the samples of all, one that knows ranks."""
+    return Communicator(size, ranked="online_am" in name)
 
 
 @pytest.mark.parametrize("cuts", SHARES)
@@ -177,7 +190,7 @@ def test_every_scheme_with_a_communicator(name, backend, cuts):
     """The run in one process, to rounding; the same bits of what is common on all."""
     scheme, *_ = SCHEMES[name]
     parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
-    communicator = Communicator(len(parts))
+    communicator = communicator_of(name, len(parts))
     options = {"max_iter": 5, "seed": 2, "num_threads": 1, "backend": backend}
     runs = together(
         communicator,
@@ -197,12 +210,79 @@ def test_every_scheme_with_a_communicator(name, backend, cuts):
             assert np.array_equal(getattr(run.trace, field), getattr(runs[0].trace, field))
     for name, array in whole.state.items():
         pieces = [run.state[name] for run in runs]
-        if name[0] in "Wb" or array.ndim == 0:
+        if name[0] not in "UVL":
             assert all(np.array_equal(pieces[0], piece) for piece in pieces)
             joined = pieces[0]
         else:
             joined = np.concatenate(pieces)
         np.testing.assert_allclose(joined, array, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("cuts", [(0, 40, 70), (0, 0, 50, 70)])
+def test_online_am_goes_on_among_other_processes(backend, cuts):
+    """With weights of samples; its state is the same on all, whoever goes on with it."""
+    name, weight = "online_am", np.linspace(0.0, 2.0, 70)
+    scheme, *_ = SCHEMES[name]
+    parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+    options = {"seed": 2, "num_threads": 1, "backend": backend}
+
+    def in_parts(**more):
+        communicator = communicator_of(name, len(parts))
+        return together(
+            communicator,
+            lambda rank: amcore.solve(
+                problem(name, parts[rank], weight),
+                scheme,
+                comm=communicator.member(rank),
+                **options,
+                **more,
+            ),
+        )
+
+    whole = amcore.solve(problem(name, weight=weight), scheme, max_iter=6, **options)
+    steps = amcore.iterate(problem(name, weight=weight), scheme, max_iter=6, **options)
+    first = next(step.state.copy() for step in steps if step.sweep == 3)
+    for run in in_parts(max_iter=3, init=first):
+        np.testing.assert_allclose(run.trace.objective, whole.trace.objective[3:], rtol=1e-12)
+        for key, array in whole.state.items():
+            np.testing.assert_allclose(run.state[key], array, rtol=1e-9, atol=1e-10)
+    parted = in_parts(max_iter=6)[0]
+    np.testing.assert_allclose(parted.trace.objective, whole.trace.objective, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("hidden", [[8], [8, 8, 8]])
+def test_online_am_meets_once_a_batch(backend, hidden):
+    """All layers at once, Gram matrices too; a meeting begins with an agreement."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(60, 5)), rng.normal(size=(60, 2))
+
+    def calls(batches):
+        communicator = Communicator(2, ranked=True)
+        scheme = amcore.OnlineAM(batch_size=60 // batches, gram_every=2, safeguard=0.0)
+
+        def work(rank):
+            part = slice(40 * rank, 40 + 20 * rank)
+            whole = amcore.Problem(amcore.Network([5, *hidden, 2]), X[part], Y[part])
+            comm = communicator.member(rank)
+            return amcore.solve(whole, scheme, max_iter=3, backend=backend, comm=comm)
+
+        together(communicator, work)
+        return communicator.calls
+
+    assert calls(12) - calls(4) == 3 * 8 * 2
+
+
+def test_samples_have_weights_on_all_processes_or_on_none():
+    weighted = problem("online_am", slice(35, 70), np.ones(70))
+    found = halves("online_am", {"problem": weighted})
+    assert [type(error) for error in found] == [ValueError, ValueError]
+
+
+def test_samples_are_ordered_by_ranks_only():
+    with pytest.raises(TypeError, match=r"^comm: expected a communicator with Get_rank and Get"):
+        amcore.solve(problem("online_am"), amcore.OnlineAM(), comm=Communicator(1).member(0))
 
 
 def test_no_samples_at_all_are_refused():
@@ -223,7 +303,7 @@ def test_no_samples_at_all_are_refused():
 
 def halves(name, change, **options):
     """What two processes end with, of which the second runs with changed arguments."""
-    communicator = Communicator(2)
+    communicator = communicator_of(name, 2)
 
     def work(rank):
         arguments = {
@@ -250,12 +330,12 @@ def test_a_process_that_fails_ends_all(name, backend, monkeypatch):
             count.number = getattr(count, "number", -1) + 1
             if count.number == fails_at and self._comm.rank == 1:
                 raise MemoryError("no room")
-            meet(self, array)
+            return meet(self, array)
 
         return wrapper
 
-    monkeypatch.setattr(Collective, "sum", failing(Collective.sum))
-    monkeypatch.setattr(Collective, "max", failing(Collective.max))
+    for meeting in ("sum", "max", "broadcast", "before"):
+        monkeypatch.setattr(Collective, meeting, failing(getattr(Collective, meeting)))
     while True:
         first, second = halves(name, {}, backend=backend, max_iter=1)
         if not isinstance(second, MemoryError):
@@ -332,9 +412,10 @@ import amcore
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(50, 4)), rng.normal(size=(50, 2))
 comm = MPI.COMM_WORLD
-part = slice(comm.rank, None, comm.size)
+part = slice(50 * comm.rank // comm.size, 50 * (comm.rank + 1) // comm.size)
 net = amcore.Network([4, 6, 2], "tanh")
-for scheme in (amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(), amcore.ADMM(), amcore.MDLAM()):
+for scheme in (amcore.OnlineAM(batch_size=10), amcore.ThreeSplitBCD(), amcore.TwoSplitBCD(),
+               amcore.ADMM(), amcore.MDLAM()):
     run = amcore.solve(amcore.Problem(net, X[part], Y[part]), scheme, max_iter=4, comm=comm)
     whole = amcore.solve(amcore.Problem(net, X, Y), scheme, max_iter=4)
     np.testing.assert_allclose(run.trace.objective, whole.trace.objective, rtol=1e-12)

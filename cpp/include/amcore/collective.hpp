@@ -16,6 +16,19 @@ class Collective {
   virtual void sum(float*, Index) {}
   virtual void sum(double*, Index) {}
   virtual void max(double*, Index) {}
+  // The sum of a number over the processes of lower rank.
+  virtual double before(double) { return 0; }
+};
+
+// The samples of this process, numbered among those of all in the order of ranks.
+struct Share {
+  Share(Index samples, Collective& collective) : size(samples) {
+    double count = static_cast<double>(samples);
+    first = static_cast<Index>(collective.before(count));
+    collective.sum(&count, 1);
+    total = static_cast<Index>(count);
+  }
+  Index first, size, total;
 };
 
 }  // namespace amcore

@@ -11,7 +11,7 @@ import numpy as np
 
 from amcore import _checks
 from amcore._checks import Array
-from amcore.network import Weights
+from amcore.collective import Collective
 from amcore.problem import Problem
 from amcore.schemes.scheme import Scheme
 
@@ -98,7 +98,6 @@ class OnlineAM(Scheme):
 
     stem: ClassVar[str] = "online_am"
     numbers: ClassVar[tuple[str, ...]] = ("epochs", "planned", "shuffle", "halvings")
-    distributed: ClassVar[bool] = False
     accurate_decrease: ClassVar[bool] = False
     weighs_samples: ClassVar[bool] = True
 
@@ -181,26 +180,39 @@ class OnlineAM(Scheme):
         }
         return own[stem] if stem in own else super().shape(problem, layer, stem)
 
-    def adapt(self, problem: Problem, weights: Weights) -> Weights:
-        """Divide W_1 by the inputs' spread, if that is above 1, and start from their mean."""
-        (W, b), *rest = weights
-        sample, center, weight = _centered(problem)
-        W = (W / max(1.0, math.sqrt(np.mean(weight * np.square(sample))))).astype(W.dtype)
-        return [(W, None if b is None else (-W @ center).astype(W.dtype)), *rest]
-
     def begin(
-        self, problem: Problem, arrays: Mapping[str, Array], *, max_iter: int, seed: Any
+        self,
+        problem: Problem,
+        arrays: Mapping[str, Array],
+        *,
+        drawn: bool,
+        max_iter: int,
+        seed: Any,
+        collective: Collective,
     ) -> None:
-        """Plan the epochs; whiten the inputs and draw a number for the order of the samples."""
+        """Plan the epochs; whiten the inputs and draw a number for the order of the samples.
+
+        A W_1 that a rule has drawn is divided by the inputs' spread, if that is above 1, and starts
+        from their mean.
+        """
         ended = arrays["epochs"] >= arrays["planned"]
         if self.schedule == "constant":
             arrays["planned"][...] = 0
         elif ended:
             arrays["planned"][...] = arrays["epochs"] + max(1, max_iter)
-        if not arrays["components1"].any():
-            arrays["shuffle"][...] = np.random.default_rng(seed).integers(2**53)
-            components, center = _whitening(problem, self._rank(problem), self.lam)
-            arrays["components1"][...], arrays["center1"][...] = components, center
+        if arrays["components1"].any():
+            return
+        arrays["shuffle"][...] = np.random.default_rng(seed).integers(2**53)
+        moments = _Moments.of(problem, collective)
+        arrays["components1"][...] = moments.whitening(self._rank(problem), self.lam)
+        arrays["center1"][...] = moments.mean
+        for name in ("shuffle", "components1"):  # that no bit differs
+            collective.broadcast(arrays[name].reshape(-1))
+        if drawn:
+            W = arrays["W1"]
+            W /= max(1.0, math.sqrt(moments.spread))
+            if problem.network.bias:
+                arrays["b1"][...] = -W @ moments.mean
 
     def _rank(self, problem: Problem) -> int:
         return min(_RANK if self.input_rank is None else self.input_rank, problem.network.widths[0])
@@ -231,33 +243,47 @@ def _positive(name: str, value: Any) -> float:
     return _checks.number(name, value, above=0)
 
 
-def _centered(problem: Problem) -> tuple[Array, Array, Any]:
-    """Return x − m of at most `_ROWS` samples, evenly chosen, m, and weights (count, 1) of mean 1.
+@dataclass(frozen=True)
+class _Moments:
+    """Weighted mean m of inputs, 0 without biases, their covariance about m and its mean diagonal.
 
-    m is their weighted mean, 0 without biases.
+    Of at most `_ROWS` samples of all processes, evenly chosen.
     """
-    n = problem.n_samples
-    count = min(n, _ROWS)
-    rows = np.arange(count) * n // count
-    sample = problem.X[rows].astype(np.float64)
-    weight: Any = 1.0
-    if problem.sample_weight is not None:
-        weight = problem.sample_weight[rows, None].astype(np.float64)
-        weight /= weight.mean() or 1.0
-    center = np.mean(weight * sample, axis=0) * problem.network.bias
-    return sample - center, center, weight
 
+    mean: Array
+    covariance: Array
+    spread: float
 
-def _whitening(problem: Problem, rank: int, lam: float) -> tuple[Array, Array]:
-    """Return T = (e + lam μ)^{-1/2} Eᵀ, and m: x̃ = T(x − m).
+    @classmethod
+    def of(cls, problem: Problem, collective: Collective) -> _Moments:
+        own = problem.n_samples
+        n, first = int(collective.total(own)), int(collective.before(own))
+        count = min(n, _ROWS)
+        rows = np.arange(count) * n // count - first
+        rows = rows[(rows >= 0) & (rows < own)]
+        sample = problem.X[rows].astype(np.float64)
+        weight: Any = 1.0
+        if problem.sample_weight is not None:
+            weight = problem.sample_weight[rows, None].astype(np.float64)
+            weight /= collective.total(weight.sum()) / count or 1.0
+        mean = np.sum(weight * sample, axis=0)
+        collective.sum(mean)
+        mean /= count
+        mean *= problem.network.bias
+        sample -= mean
+        covariance = sample.T @ (weight * sample)
+        collective.sum(covariance.reshape(-1))
+        squares = collective.total(np.sum(weight * np.square(sample)))
+        return cls(mean, covariance / count, squares / (count * len(mean)))
 
-    e and E are the largest eigenvalues of the covariance about m and their vectors, μ is the mean
-    of its diagonal.
-    """
-    sample, center, weight = _centered(problem)
-    covariance = sample.T @ (weight * sample) / len(sample)
-    scale = np.trace(covariance) / len(covariance) or 1.0
-    values, vectors = np.linalg.eigh(covariance)
-    kept = np.maximum(values[-rank:], 0) + lam * scale
-    components: Array = (vectors[:, -rank:] / np.sqrt(kept)).T
-    return components, center
+    def whitening(self, rank: int, lam: float) -> Array:
+        """Return T = (e + lam μ)^{-1/2} Eᵀ: x̃ = T(x − m).
+
+        e and E are the largest eigenvalues of the covariance and their vectors, μ is the mean of
+        its diagonal.
+        """
+        scale = np.trace(self.covariance) / len(self.covariance) or 1.0
+        values, vectors = np.linalg.eigh(self.covariance)
+        kept = np.maximum(values[-rank:], 0) + lam * scale
+        components: Array = (vectors[:, -rank:] / np.sqrt(kept)).T
+        return components

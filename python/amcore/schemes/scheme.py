@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Protocol
 from amcore import _checks, _core
 from amcore._checks import Array
 from amcore.collective import Collective
-from amcore.network import Weights
 from amcore.problem import Problem
 from amcore.state import State
 
@@ -39,15 +38,14 @@ class Scheme(ABC):
     A subclass names the arrays of a layer (`stems`), what it refuses (`check`) and its options for
     the engines (`_options`). These are found by name: the scheme `stem` of the core, and the
     class of the subclass's name in the module `stem` of `amcore.reference.scheme`. Its `numbers`
-    are those of the state that belong to no layer, arrays of no dimension in float64. One that
-    shares no run between processes is not `distributed`. `accurate_decrease` tells whether its
-    decreases are more accurate than differences of objectives. Its `remedies` say, by block, what
-    makes the least-squares systems better conditioned.
+    are those of the state that belong to no layer, arrays of no dimension in float64.
+    `accurate_decrease` tells whether its decreases are more accurate than differences of
+    objectives. Its `remedies` say, by block, what makes the least-squares systems better
+    conditioned.
     """
 
     stem: ClassVar[str]
     regularizes_activations: ClassVar[bool] = False
-    distributed: ClassVar[bool] = True
     accurate_decrease: ClassVar[bool] = True
     weighs_samples: ClassVar[bool] = False
     remedies: ClassVar[dict[str, str]] = {}
@@ -81,14 +79,20 @@ class Scheme(ABC):
         inputs, outputs = problem.network.widths[layer - 1 : layer + 1]
         return (outputs, inputs) if stem.startswith("W") else (problem.n_samples, outputs)
 
-    def adapt(self, problem: Problem, weights: Weights) -> Weights:
-        """Fit weights that a rule has drawn to the inputs of a problem."""
-        return weights
-
     def begin(
-        self, problem: Problem, arrays: Mapping[str, Array], *, max_iter: int, seed: Any
+        self,
+        problem: Problem,
+        arrays: Mapping[str, Array],
+        *,
+        drawn: bool,
+        max_iter: int,
+        seed: Any,
+        collective: Collective,
     ) -> None:
-        """Set what else a state starts from than weights, in place."""
+        """Set what else a state starts from than weights, and fit these if a rule has `drawn` them.
+
+        In place, and on all processes the same.
+        """
         return
 
     @abstractmethod

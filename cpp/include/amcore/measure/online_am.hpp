@@ -28,9 +28,10 @@ template <class T> class OnlineObjective {
  public:
   OnlineObjective(const Problem<T>& problem, const Whitening<T>& whitening, BatchPass<T>& pass,
                   const BatchSums<T>& sums, const std::vector<double>& ridge, Index batches,
-                  int threads)
+                  const Share& share, Collective& collective, int threads)
       : layers_(problem.layers),
-        samples_(problem.samples),
+        share_(share),
+        collective_(collective),
         whitening_(whitening),
         pass_(pass),
         sums_(sums),
@@ -75,13 +76,16 @@ template <class T> class OnlineObjective {
       to.ridge += ridge_[i] / 2 * squares;
     }
     for (Index b = 0; b < batches_; ++b) {
-      const Index first = b * samples_ / batches_, end = (b + 1) * samples_ / batches_;
+      const Index first = b * share_.size / batches_, end = (b + 1) * share_.size / batches_;
       const Batch batch{nullptr, first, end - first};
       to.loss += pass_(batch, gradient ? Reach::residuals : Reach::loss);
       if (gradient) sums_(batch.size, false, b == 0 ? Update::assign : Update::add);
     }
-    to.loss /= static_cast<double>(samples_);
-    if (gradient) finish(to);
+    collective_.sum(&to.loss, 1);
+    to.loss /= static_cast<double>(share_.total);
+    if (!gradient) return;
+    sums_.reduce(false);
+    finish(to);
   }
 
   // Rows of C_i after so many samples: of the sums' R_i V̄ᵀ/samples less the ridge's share. `unit`:
@@ -112,7 +116,7 @@ template <class T> class OnlineObjective {
 
   void finish(OnlineMeasures& to) {
     each_piece([&](Index piece, const LayerRows& rows) {
-      finish_rows(rows, samples_, 1.0);
+      finish_rows(rows, share_.total, 1.0);
       const auto& of = pass_.layers()[rows.layer];
       const T* const C = sums_.cross(rows.layer) + rows.first;
       double squared = 0;
@@ -126,7 +130,8 @@ template <class T> class OnlineObjective {
   }
 
   const std::vector<Layer<T>> layers_;
-  const Index samples_;
+  const Share share_;
+  Collective& collective_;
   const Whitening<T>& whitening_;
   BatchPass<T>& pass_;
   const BatchSums<T>& sums_;

@@ -85,23 +85,24 @@ template <class T> class OnlineAM final : public Scheme {
         planned_(*problem.numbers.at(1)),
         shuffle_(*problem.numbers.at(2)),
         halvings_(*problem.numbers.at(3)),
-        samples_(problem.samples),
+        collective_(execution.collective),
+        share_(problem.samples, collective_),
         border_(problem.layers[0].b ? 1 : 0),
         has_old_(problem.layers[0].W_old != nullptr),
-        batches_(blocks_of(samples_, Index{options.batch_size})),
-        capacity_(blocks_of(samples_, batches_)),
+        batches_(blocks_of(share_.total, Index{options.batch_size})),
+        capacity_(blocks_of(share_.total, batches_)),
         threads_(worth_a_team(flops(), execution.threads)),
-        order_(samples_),
+        order_(share_, batches_),
         report_(layers_.size()) {
     const Layer<T>& first = layers_[0];
     prepare_samples(problem);
     whitening_ = std::make_unique<Whitening<T>>(first.in, first.rank, first.out, border_ > 0,
                                                 first.components, first.center, execution.threads);
-    inputs_ = Buffer<T>(samples_ * whitening_->width());
-    whitening_->inputs(samples_, problem.X, inputs_.data());
+    inputs_ = Buffer<T>(share_.size * whitening_->width());
+    whitening_->inputs(share_.size, problem.X, inputs_.data());
     pass_ = std::make_unique<BatchPass<T>>(problem, inputs_.data(), whitening_->width(),
                                            targets_.data(), omega_.data(), capacity_, threads_);
-    sums_ = std::make_unique<BatchSums<T>>(*pass_, threads_);
+    sums_ = std::make_unique<BatchSums<T>>(*pass_, collective_, threads_);
     preconditioner_ =
         std::make_unique<GramPreconditioner<T>>(problem, *sums_, options_.lam, threads_);
     if (options_.inverse_epsilon > 0)
@@ -125,7 +126,7 @@ template <class T> class OnlineAM final : public Scheme {
     for (OnlineMeasures* measures : {&current_, &last_, &now_})
       measures->squared_distance.assign(layers_.size(), 0.0);
     objective_ = std::make_unique<OnlineObjective<T>>(problem, *whitening_, *pass_, *sums_, ridge_,
-                                                      batches_, threads_);
+                                                      batches_, share_, collective_, threads_);
   }
 
   // W_1 is projected on the components that are kept; what the network does to the mean input
@@ -154,8 +155,9 @@ template <class T> class OnlineAM final : public Scheme {
 
   const Report& sweep(bool measure) override {
     const double begin = now();
+    agree_on_numbers();
     read(start_);
-    if (!same(start_, trial_)) (*objective_)(start_, false, current_);
+    if (changed(start_, trial_)) (*objective_)(start_, false, current_);
     const double before = current_.value();
     remember();
     const double batch_loss = epoch();
@@ -235,17 +237,18 @@ template <class T> class OnlineAM final : public Scheme {
   // Targets smoothed, weights of mean 1, cΣω.
   void prepare_samples(const Problem<T>& problem) {
     const Index K = layers_.back().out;
-    targets_ = Buffer<T>(samples_ * K);
+    targets_ = Buffer<T>(share_.size * K);
     const auto share = static_cast<T>(options_.label_smoothing);
-    for (Index k = 0; k < samples_ * K; ++k)
+    for (Index k = 0; k < share_.size * K; ++k)
       targets_.data()[k] =
           share > 0 ? (1 - share) * problem.Y[k] + share / static_cast<T>(K) : problem.Y[k];
-    double weight = static_cast<double>(samples_);
+    double weight = static_cast<double>(share_.total);
     if (problem.sample_weight) {
-      weight = sum(samples_, [&](Index j) { return problem.sample_weight[j]; });
-      omega_ = Buffer<T>(samples_);
-      const double mean = weight / static_cast<double>(samples_);
-      for (Index j = 0; j < samples_; ++j)
+      weight = sum(share_.size, [&](Index j) { return problem.sample_weight[j]; });
+      collective_.sum(&weight, 1);
+      omega_ = Buffer<T>(share_.size);
+      const double mean = weight / static_cast<double>(share_.total);
+      for (Index j = 0; j < share_.size; ++j)
         omega_.data()[j] = static_cast<T>(problem.sample_weight[j] / mean);
     }
     total_ = problem.loss_weight * weight;
@@ -255,24 +258,24 @@ template <class T> class OnlineAM final : public Scheme {
   double epoch() {
     objective_->load(start_);
     const auto done = static_cast<Index>(epochs_);
-    const std::uint32_t* const order = order_.draw(static_cast<std::uint64_t>(shuffle_), done);
+    order_.draw(static_cast<std::uint64_t>(shuffle_), done);
     preconditioner_->invert();
     for (Buffer<T>& mean : mean_) std::fill_n(mean.data(), mean.size(), T(0));
     double loss = 0;
     for (Index b = 0; b < batches_; ++b) {
-      const Index k = done * batches_ + b;
-      const Index first = b * samples_ / batches_, end = (b + 1) * samples_ / batches_;
+      const Index k = done * batches_ + b, samples = order_.total(b);
       const bool gram = depth() > 1 && (k < first_batches || k % Index{options_.gram_every} == 0);
       if (exact_blocks_) exact_blocks_->prepare(units_);
-      const Batch batch{order, first, end - first};
+      const Batch batch = order_[b];
       loss += (*pass_)(batch, gram ? Reach::gram : Reach::residuals,
                        {options_.inverse_rho_out, exact_blocks_ != nullptr}) /
-              static_cast<double>(samples_);
+              static_cast<double>(share_.total);
       (*sums_)(batch.size, gram);
+      sums_->reduce(gram);
       if (gram)
-        preconditioner_->update(std::max(gram_rate, 1.0 / static_cast<double>(k + 1)), batch.size);
+        preconditioner_->update(std::max(gram_rate, 1.0 / static_cast<double>(k + 1)), samples);
       each_piece([&](Index piece, const LayerRows& rows, int thread) {
-        objective_->finish_rows(rows, batch.size, units_[rows.layer]);
+        objective_->finish_rows(rows, samples, units_[rows.layer]);
         (*preconditioner_)(piece, thread, step_);
       });
       for (std::size_t i = 0; i < depth(); ++i) steps_[i] = static_cast<T>(step_length(k, i));
@@ -282,6 +285,7 @@ template <class T> class OnlineAM final : public Scheme {
       objective_->unload(mean_, end_);
     else
       unload_weights(end_);
+    collective_.sum(&loss, 1);
     return loss;
   }
 
@@ -339,7 +343,7 @@ template <class T> class OnlineAM final : public Scheme {
       last_ = current_;
     } else {
       read(start_, true);
-      if (!same(start_, old_)) (*objective_)(start_, false, last_);
+      if (changed(start_, old_)) (*objective_)(start_, false, last_);
     }
     constexpr std::pair<double, OnlineReport::Event> points[] = {
         {1.0, OnlineReport::none}, {0.5, OnlineReport::halfway}, {0.25, OnlineReport::quarter}};
@@ -395,6 +399,26 @@ template <class T> class OnlineAM final : public Scheme {
     for (std::size_t i = 0; i < depth(); ++i) *layers_[i].v = kept_lengths_[i];
   }
 
+  // What decides how a sweep goes is the same on all processes, whatever has been written into the
+  // state of one of them.
+
+  // Of the numbers of the state the greatest.
+  void agree_on_numbers() {
+    std::array<double*, 4> numbers{&epochs_, &planned_, &shuffle_, &halvings_};
+    std::array<double, 4> greatest;
+    for (std::size_t k = 0; k < 4; ++k) greatest[k] = *numbers[k];
+    collective_.max(greatest.data(), 4);
+    for (std::size_t k = 0; k < 4; ++k) *numbers[k] = greatest[k];
+    if (!all_finite(4, greatest.data()))
+      throw NumericalError("a number of the state is not finite", 0, "numbers");
+  }
+  // Are weights other ones than those that were measured, on any process?
+  bool changed(const WeightPoint<T>& now, const WeightPoint<T>& measured) {
+    double differ = same(now, measured) ? 0 : 1;
+    collective_.max(&differ, 1);
+    return differ > 0;
+  }
+
   // Weights in the state and as points.
 
   static bool same(const WeightPoint<T>& a, const WeightPoint<T>& b) {
@@ -443,7 +467,9 @@ template <class T> class OnlineAM final : public Scheme {
   const std::vector<Layer<T>> layers_;
   const Options options_;
   double &epochs_, &planned_, &shuffle_, &halvings_;
-  const Index samples_, border_;
+  Collective& collective_;
+  const Share share_;
+  const Index border_;
   const bool has_old_;
   const Index batches_, capacity_;
   const int threads_;

@@ -71,6 +71,37 @@ class Assembly:
         self.numbers = numbers
         self.collective = collective
 
+    def _total_array(self, array: Array) -> Array:
+        """Sum of an array over all processes."""
+        if self.collective is None:
+            return array
+        flat = np.ascontiguousarray(array).reshape(-1).copy()
+        self.collective.sum(flat)
+        return flat.reshape(array.shape)
+
+    def _total_arrays(self, arrays: list[Array]) -> list[Array]:
+        """Return the sums of arrays over all processes, which meet once."""
+        if self.collective is None:
+            return arrays
+        total = self._total_array(np.concatenate([array.reshape(-1) for array in arrays]))
+        ends = np.cumsum([array.size for array in arrays])
+        parts = np.split(total, ends[:-1])
+        return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+    def _total(self, number: float) -> float:
+        return float(self._total_array(np.array([number]))[0])
+
+    def _greatest(self, number: float) -> float:
+        """Return the greatest of the numbers of all processes."""
+        array = np.array([number])
+        if self.collective is not None:
+            self.collective.max(array)
+        return float(array[0])
+
+    def _before(self, number: float) -> float:
+        """Return the sum of a number over the processes of lower rank."""
+        return 0.0 if self.collective is None else float(self.collective.before(number))
+
 
 class LayeredScheme(Assembly, ABC):
     """Sweeps and measurements of a state of layers.
@@ -199,24 +230,6 @@ class LayeredScheme(Assembly, ABC):
         """Check a block, or what proximal gradient steps of it, that go nowhere, would hide."""
         if not np.isfinite(array).all():
             raise NumericalError("a non-finite value appeared", layer=i + 1, block=block)
-
-    def _total_array(self, array: Array) -> Array:
-        """Sum of an array over all processes."""
-        if self.collective is None:
-            return array
-        flat = np.ascontiguousarray(array).reshape(-1).copy()
-        self.collective.sum(flat)
-        return flat.reshape(array.shape)
-
-    def _total(self, number: float) -> float:
-        return float(self._total_array(np.array([number]))[0])
-
-    def _greatest(self, number: float) -> float:
-        """Return the greatest of the numbers of all processes."""
-        array = np.array([number])
-        if self.collective is not None:
-            self.collective.max(array)
-        return float(array[0])
 
     def _norm(self, array: Array) -> float:
         return math.sqrt(self._total(square(array)))

@@ -76,6 +76,9 @@ class OnlineAM(Assembly):
     layer's scale. u_i is the unit of R_i: 1/ρ over the product of the ε above, without those that
     are ∞. Where all are, C_i is −∇f/(cΣω) of the batch.
 
+    B counts the samples of a batch on all processes, which take them from one order of the samples
+    of all, and meet once a batch to add their sums. The weights, G and v are the same on all.
+
     The inputs' Gram matrix is taken about their mean, once, and kept on its largest components E:
     whitened inputs x̃ = T(x − m), T = (e + lam)^{-1/2} Eᵀ, make D_1 = C_1, and W_1 = W̃_1 T.
 
@@ -106,21 +109,24 @@ class OnlineAM(Assembly):
         **assembly: Any,
     ) -> None:
         super().__init__(**assembly)
-        X, Y, n = self.X, self.Y, len(self.X)
+        X, Y = self.X, self.Y
         first, *others = arrays = [layer.arrays for layer in self.layers]
         self.components, self.center = first["components"], first["center"]
         self.grams = [layer["G"] for layer in others]
         self.lengths = [layer["v"] for layer in arrays]
-        self.batches = -(-n // batch_size)
+        self.samples = round(self._total(len(X)))
+        self.first = round(self._before(len(X)))  # of this process, among those of all
+        self.batches = -(-self.samples // batch_size)
         self.gram_every, self.safeguard_every = gram_every, safeguard_every
         self.eta, self.lam, self.inverse_clip = eta, lam, inverse_clip
         self.pull = inverse_rho_out, inverse_epsilon
         self.schedule, self.average, self.safeguard = schedule, average, safeguard
         if label_smoothing:
             self.Y = (1 - label_smoothing) * Y + label_smoothing / Y.shape[1]
-        omega = np.ones(n) if sample_weight is None else sample_weight.astype(np.float64)
-        self.total = self.loss_weight * float(omega.sum())
-        self.omega = (omega / omega.mean()).astype(X.dtype)
+        omega = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
+        weight = self._total(omega.sum())
+        self.total = self.loss_weight * weight
+        self.omega = (omega / (weight / self.samples)).astype(X.dtype)
         self.inputs = (X - self.center) @ self.components.T
         self.spread = 1 / np.sum(np.square(self.components), axis=1)  # e + lam
         self.ridge = [(layer.regularizer.curvature or 0) / self.total for layer in self.layers]
@@ -145,6 +151,7 @@ class OnlineAM(Assembly):
     def sweep(self, measure: bool) -> Report:
         """One epoch and its safeguard; the gradient where that or `measure` asks for it."""
         begin = perf_counter()
+        self._agree_on_numbers()
         with np.errstate(all="ignore"):
             old = self._weights()
             before = self._known(self.current, old)
@@ -178,31 +185,36 @@ class OnlineAM(Assembly):
         mean = [np.zeros_like(W) for W in weights]
         inverses = [self._inverse(G) for G in self.grams]
         total = 0.0
-        for b, rows in enumerate(self._order(epoch)):
+        for b, (rows, count) in enumerate(self._order(epoch)):
             k = epoch * self.batches + b
-            loss, C, V = self._residuals(weights, rows, *self.pull)
-            total += loss / len(self.X)
+            loss, crosses, units, V = self._residuals(weights, rows, *self.pull)
+            total += loss / self.samples
+            grams = []
             if k < FIRST or k % self.gram_every == 0:
-                for i, G in enumerate(self.grams):
-                    inputs = self._bordered(V[i + 1])
-                    gram = inputs.T @ (self.omega[rows, None] * inputs) / len(rows)
-                    G += max(GRAM_RATE, 1 / (k + 1)) * (gram - G)
-                    inverses[i] = self._inverse(G)
+                inputs = [self._bordered(v) for v in V[1:]]
+                grams = [v.T @ (self.omega[rows, None] * v) for v in inputs]
+            sums = self._total_arrays([*crosses, *grams])
+            C = self._right_sides(weights, sums, units, count)
+            for i, gram in enumerate(sums[len(C) :]):
+                G = self.grams[i]
+                G += max(GRAM_RATE, 1 / (k + 1)) * (gram / count - G)
+                inverses[i] = self._inverse(G)
             for i, W in enumerate(weights):
                 D = C[i] if i == 0 else C[i] @ inverses[i - 1]
                 W += self._step(k, i, float(np.vdot(C[i], D)) / len(W)) * D
             if b >= self.batches - tail:
                 for average, W in zip(mean, weights, strict=True):
                     average += W / tail
-        return self._from_whitened(mean), total
+        return self._from_whitened(mean), self._total(total)
 
     def _residuals(
         self, weights: Weights, rows: Any, inverse_rho: float, inverse_epsilon: float
-    ) -> tuple[float, list[Array], list[Array]]:
-        """Σ ω ℓ of some samples; C_i and V_{i−1} of every layer."""
+    ) -> tuple[float, list[Array], list[float], list[Array]]:
+        """Σ ω ℓ of some samples; R_iᵀ V̄_{i−1}, u_i and V_{i−1} of every layer."""
         V, P = self._forward(weights, rows)
         y, omega = self.Y[rows], self.omega[rows]
-        C: list[Array] = [np.empty(0)] * len(weights)
+        crosses: list[Array] = [np.empty(0)] * len(weights)
+        units = [1.0] * len(weights)
         if inverse_rho == 0:
             unit, dV = 1.0, -omega[:, None] * self.loss.gradient(V[-1], y)
         else:
@@ -211,15 +223,23 @@ class OnlineAM(Assembly):
         for i in reversed(range(len(weights))):
             layer, W = self.layers[i], self._without_bias(weights[i])
             R = dV * layer.activation.derivative(P[i])
-            C[i] = R.T @ self._bordered(V[i]) / len(R)
-            self._without_bias(C[i])[...] -= unit * self._ridge_gradient(weights, i)
+            crosses[i], units[i] = R.T @ self._bordered(V[i]), unit
             if i > 0:
                 dV = R @ W + dV if layer.skip else R @ W
                 if inverse_epsilon > 0:
                     eps = square(W) / len(W) / inverse_epsilon or 1.0
                     H = W.T @ W + (eps + layer.skip) * np.eye(W.shape[1], dtype=W.dtype)
                     dV, unit = dV @ _inverse(H), unit / eps
-        return self._loss(V[-1], y, omega), C, V[:-1]
+        return self._loss(V[-1], y, omega), crosses, units, V[:-1]
+
+    def _right_sides(
+        self, weights: Weights, sums: list[Array], units: list[float], count: int
+    ) -> list[Array]:
+        """C_i from R_iᵀ V̄_{i−1} and u_i of so many samples."""
+        C: list[Array] = [cross / count for cross in sums[: len(weights)]]
+        for i, unit in enumerate(units):
+            self._without_bias(C[i])[...] -= unit * self._ridge_gradient(weights, i)
+        return C
 
     def _forward(self, weights: Weights, rows: Any) -> tuple[list[Array], list[Array]]:
         """V_0, …, V_N and P_1, …, P_N of some samples, V_0 the whitened inputs."""
@@ -238,12 +258,16 @@ class OnlineAM(Assembly):
         values = (self.loss.value(v[[j]], y[[j]]) for j in range(len(v)))
         return float(sum(w * value for w, value in zip(omega.tolist(), values, strict=True)))
 
-    def _order(self, epoch: int) -> Iterator[npt.NDArray[np.intp]]:
-        """Rows of every batch: the samples in an order drawn for the epoch, in equal parts."""
-        n = len(self.X)
+    def _order(self, epoch: int) -> Iterator[tuple[npt.NDArray[np.intp], int]]:
+        """Every batch: its rows of this process, and the number of its samples on all.
+
+        The samples of all are taken in an order drawn for the epoch, in equal parts.
+        """
+        n = self.samples
         order = np.argsort(random_keys(int(self.numbers["shuffle"]), epoch, n), kind="stable")
         for b in range(self.batches):
-            yield order[b * n // self.batches : (b + 1) * n // self.batches]
+            rows = order[b * n // self.batches : (b + 1) * n // self.batches] - self.first
+            yield rows[(rows >= 0) & (rows < len(self.X))], len(rows)
 
     def _inverse(self, G: Array) -> Array:
         """(G + Λ)^{-1}; the identity where there is no G yet."""
@@ -325,22 +349,36 @@ class OnlineAM(Assembly):
     # The measures.
 
     def _measures(self, weights: Weights, gradient: bool) -> Measures:
-        whitened, every = self._to_whitened(weights), slice(None)
+        whitened, every, n = self._to_whitened(weights), slice(None), self.samples
         ridge = sum(
             lam / 2 * square(self._without_bias(W))
             for lam, W in zip(self.ridge, weights, strict=True)
         )
         if gradient:
-            loss, C, _ = self._residuals(whitened, every, 0.0, 0.0)
-            return Measures(weights, loss / len(self.X), ridge, tuple(C))
+            loss, crosses, units, _ = self._residuals(whitened, every, 0.0, 0.0)
+            C = self._right_sides(whitened, self._total_arrays(crosses), units, n)
+            return Measures(weights, self._total(loss) / n, ridge, tuple(C))
         V, _ = self._forward(whitened, every)
-        return Measures(weights, self._loss(V[-1], self.Y, self.omega) / len(self.X), ridge)
+        return Measures(weights, self._total(self._loss(V[-1], self.Y, self.omega)) / n, ridge)
 
     def _known(self, measures: Measures | None, weights: Weights) -> Measures:
-        """Return the measures, if they are of these weights, which others may have changed."""
-        if measures is not None and all(map(np.array_equal, measures.weights, weights)):
-            return measures
-        return self._measures(weights, gradient=False)
+        """Return the measures, if they are of these weights, which others may have changed.
+
+        On any process: what decides how a sweep goes is the same on all.
+        """
+        known = measures is not None and all(map(np.array_equal, measures.weights, weights))
+        if self._greatest(float(not known)):
+            return self._measures(weights, gradient=False)
+        assert measures is not None
+        return measures
+
+    def _agree_on_numbers(self) -> None:
+        """Of the numbers of the state, which decide too, all processes take the greatest."""
+        for number in self.numbers.values():
+            number[...] = self._greatest(float(number))
+        if not np.isfinite(list(self.numbers.values())).all():
+            message = "a number of the state is not finite"
+            raise NumericalError(message, layer=0, block="numbers")
 
     def _report(
         self, before: Measures | None, batch_loss: float, seconds: dict[str, float], measured: bool
