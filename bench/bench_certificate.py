@@ -1,9 +1,9 @@
 """How often a certificate is right: on runs whose truth is known, and on real ones cut short.
 
 The first part certifies families of traces with analytic truth and counts right, wrong and
-undecided by property, the coverage of every interval and the bounds that are broken. Odd seeds are
-for tuning, even ones are held back. The second part cuts long real runs into prefixes, and counts
-what the rest of the run refutes.
+undecided by property, the coverage of every interval and the bounds that are broken; some families
+and other seeds of all are held back from tuning. The second part cuts long real runs into prefixes,
+and counts what the rest of the run refutes; those on half of the data sets are held back.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import real_runs
-from certificate_families import FAMILIES, Case
-from common import heading, options_parser, write
+from certificate_families import FAMILIES, HELD_BACK, Case
+from common import folder, heading, options_parser, write
 
 import amcore
 from amcore.analysis import Certificate, certify
 
-PREFIXES = (50, 100, 200, 400, 800, 1600, 3200)
+Families = Mapping[str, Callable[[np.random.Generator], Case]]
+
+HELD_BACK_FROM = 1000  # the first seed
 
 
 def certified(case: Case) -> Certificate:
@@ -83,11 +86,11 @@ def score(case: Case, cert: Certificate) -> dict[str, Any]:
     return {"outcome": outcome, "covered": covered, "broken": broken}
 
 
-def known_truth(seeds: range, verbose: bool = False) -> dict[str, Any]:
+def known_truth(families: Families, seeds: range, verbose: bool = False) -> dict[str, Any]:
     outcomes: Counter[tuple[str, str]] = Counter()
     coverage: dict[str, list[bool]] = {}
     broken, errors, wrong = 0, [], Counter()
-    for name, make in FAMILIES.items():
+    for name, make in families.items():
         for seed in seeds:
             case = make(np.random.default_rng([seed, len(name)]))
             try:
@@ -130,22 +133,6 @@ def known_truth(seeds: range, verbose: bool = False) -> dict[str, Any]:
     return {"properties": table, "coverage": covered, "bounds_broken": broken, "errors": errors}
 
 
-def prefix(trace: amcore.Trace, sweeps: int) -> amcore.Trace:
-    """The trace as it was after so many sweeps."""
-    short = amcore.Trace(
-        dtype=trace.dtype,
-        distance_is_bound=trace.distance_is_bound,
-        accurate_decrease=trace.accurate_decrease,
-    )
-    arrays = {
-        name: column[: sweeps + 1] if column.ndim == 1 and column.dtype.kind == "f" else column
-        for name, column in trace.to_arrays().items()
-    }
-    short.set_columns({k: v for k, v in arrays.items() if v.ndim == 1 and v.dtype.kind == "f"})
-    short.marks = [(sweep, text) for sweep, text in trace.marks if sweep <= sweeps]
-    return short
-
-
 def refuted(cert: Certificate, trace: amcore.Trace) -> list[str]:
     """What the whole run says against the certificate of its prefix."""
     against = []
@@ -173,15 +160,17 @@ def refuted(cert: Certificate, trace: amcore.Trace) -> list[str]:
     return against
 
 
-def cut_short(traces: dict[str, amcore.Trace], verbose: bool = False) -> dict[str, Any]:
+def cut_short(runs: Iterable[real_runs.Recorded], verbose: bool = False) -> dict[str, Any]:
     said: Counter[str] = Counter()
     against: Counter[str] = Counter()
     cut = deep = spoken = 0
-    for name, trace in traces.items():
-        for sweeps in PREFIXES:
-            if 2 * sweeps > len(trace):
-                break
-            cert = certify(prefix(trace, sweeps))
+    slowest = 0.0
+    for made in runs:
+        trace = made.trace
+        for sweeps, run in made.cuts():
+            began = time.perf_counter()
+            cert = certify(run)
+            slowest = max(slowest, time.perf_counter() - began)
             holds = [p for p, told in cert.verdicts.items() if told.verdict == "holds"]
             holds += [f"{p} fails" for p, told in cert.verdicts.items() if told.verdict == "fails"]
             said.update(holds)
@@ -193,7 +182,7 @@ def cut_short(traces: dict[str, amcore.Trace], verbose: bool = False) -> dict[st
                 deep += 1
                 spoken += "KL" in holds or "critical" in holds
             if verbose and wrong:
-                print("  refuted", name, sweeps, wrong)
+                print("  refuted", made.stem.name, sweeps, wrong)
     total = sum(said.values())
     return {
         "prefixes": cut,
@@ -202,6 +191,7 @@ def cut_short(traces: dict[str, amcore.Trace], verbose: bool = False) -> dict[st
         "share_refuted": sum(against.values()) / total if total else 0.0,
         "g_down_1e3": deep,
         "limit_spoken_of": spoken,
+        "seconds_at_most": slowest,
     }
 
 
@@ -229,25 +219,26 @@ def main() -> None:
     parser = options_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="seeds of each half")
     parser.add_argument("--verbose", action="store_true", help="name what is wrong")
-    parser.add_argument(
-        "--traces", type=Path, help="a folder of saved traces to cut, in place of runs"
-    )
+    parser.add_argument("--runs", type=folder, help="a folder of real runs, kept there")
     options = parser.parse_args()
     seeds = 2 if options.quick else options.seeds
     result = heading("certificate", options)
-    for half, first in (("tuning", 1), ("held_back", 0)):
+    for half, families, first in (
+        ("tuning", FAMILIES, 1),
+        ("held_back", FAMILIES | HELD_BACK, HELD_BACK_FROM),
+    ):
         result[half] = known_truth(
-            range(first, 2 * seeds + first, 2), options.verbose and first == 1
+            families, range(first, 2 * seeds + first, 2), options.verbose and first == 1
         )
         print(f"{half} half")
         show(result[half])
-    if options.traces is not None:
-        runs = {p.stem: amcore.Trace.load(p) for p in sorted(options.traces.glob("*.npz"))}
-    else:
-        with tempfile.TemporaryDirectory() as place:
-            runs = dict(real_runs.traces(Path(place)))
-    result["real"] = cut_short(runs, options.verbose)
-    print(result["real"])
+    with tempfile.TemporaryDirectory() as place:
+        runs = list(real_runs.recorded(options.runs or Path(place)))
+        result["real"] = {}
+        for half, held_back in (("tuning", False), ("held_back", True)):
+            part = [made for made in runs if made.held_back == held_back]
+            result["real"][half] = cut_short(part, options.verbose and not held_back)
+            print(f"{half} half of the real runs: {result['real'][half]}")
     result["seconds_for_1e5_sweeps"] = longest()
     write(result, Path(options.output) / "certificate.json")
 

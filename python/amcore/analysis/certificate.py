@@ -317,14 +317,14 @@ def certify(
         other = bounds(trace, kl, strong)
         if rate.verdict.verdict != "holds" or _better(other, rate):
             rate = other if other.verdict.verdict == "holds" else rate
+    settled = None if kl.decay.kind == "undecided" else kl.window[0]
     verdicts = {
         "A1": a1.verdict,
         "A2": strong.verdict if strong else Verdict("undecided", "no exponent α = θ was found"),
         "KL": kl.verdict,
         "rate": rate.verdict,
-        "critical": critical(trace, kl.window[0]),
+        "critical": critical(trace, settled),
     }
-    settled = None if kl.decay.kind == "undecided" else kl.window[0]
     return Certificate(
         trace,
         decrease,

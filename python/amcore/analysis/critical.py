@@ -22,7 +22,7 @@ STAYS = 1.1
 FLAT = 1e-3
 
 
-def critical(trace: Trace, since: int) -> Verdict:
+def critical(trace: Trace, since: int | None) -> Verdict:
     """Judge whether g_k → 0: an accumulation point is critical if and only if f there is f*.
 
     Three medians of g at sweeps in equal ratio (or in equal steps) extrapolate to its limit, which
@@ -32,8 +32,9 @@ def critical(trace: Trace, since: int) -> Verdict:
     ----------
     trace : Trace
         The run.
-    since : int
-        The sweep at which its transient ends.
+    since : int or None
+        The sweep at which its transient ends; None where no law says so: the first eighth of the
+        run is then taken for it.
     """
     g = trace.subgradient_distance
     known = np.flatnonzero(np.isfinite(g))
@@ -45,7 +46,8 @@ def critical(trace: Trace, since: int) -> Verdict:
     floor = distance_floor(trace)
     if last == 0 or (end <= 8 * floor and end < SMALL * values.max()):
         return Verdict("holds", f"{name} is 0 to rounding from {values.max():.3g} at its largest")
-    most = float(values[known >= min(since, known[values.size // 2])].max())
+    begins = known[values.size // 8] if since is None else min(since, known[values.size // 2])
+    most = float(values[known >= begins].max())
     limit = max(_limit(values, known), 0.0)
     falls = f"{name} has come down to {last:.3g}, from {most:.3g} since the transient"
     half = values[values.size // 2 :]

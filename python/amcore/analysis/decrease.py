@@ -34,8 +34,13 @@ MIN_CHECKED = 10
 SETTLED = 0.9
 # A ratio that keeps falling and has come down to this share of what it was tends to 0.
 VANISHING = 1e-2
-# A run whose distance has come down by less is at its beginning.
-STARTED = 100.0
+# A run whose distance has come down by less is at its beginning; so much of it over the last
+# octaves, lest all of it be a huge start's.
+STARTED, OF_LATE = 100.0, 10.0
+OCTAVES = 3
+# Over these the ratio falls no faster than this power of k: the least one of an early transient
+# would hide a fall.
+LEVEL = -0.1
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,9 @@ class SufficientDecrease:
         f is flat while g_{k+j} is not small.
     unmeasured : int
         How many were left out because g_{k+j} was not measured.
-    fallen : float
-        How far dist(0, ∂f) has come down since `k0`: its largest value over its last.
+    fallen, fallen_of_late : float
+        How far dist(0, ∂f) has come down since `k0`, and over the last three octaves of the sweeps
+        after it (their last ⅞): its largest value over its last.
     imposed : float or None
         The c₁ that the scheme itself has imposed on every step with j = 1, by its
         `monitors["c1"]`, unchanged over the last half of the checked sweeps; None if there is none.
@@ -87,6 +93,7 @@ class SufficientDecrease:
     stalled: int
     unmeasured: int
     fallen: float
+    fallen_of_late: float
     imposed: float | None
     ratio: Array = field(repr=False, compare=False)
     unsure: Array = field(repr=False, compare=False)
@@ -143,11 +150,22 @@ class SufficientDecrease:
             if on and least[-1] < VANISHING * least[since] and self.fallen < math.inf:
                 return Verdict("fails", f"{trend}, from {least[since]:.3g}: it tends to 0")
             return Verdict("undecided", f"{trend}, and may tend to 0; run on until it has settled")
-        if self.fallen < STARTED:
+        late = after[after >= _late(self.k0, self.ratio.size)]
+        logs = np.log(late - self.k0 + 1.0)
+        power = 0.0
+        if late.size >= MIN_CHECKED:
+            power = float(
+                np.polyfit(logs, np.log(self.ratio[late] * (1 + self.unsure[late])), 1)[0]
+            )
+        if power < LEVEL:
+            trend = f"the ratio falls like k^({power:.2g}) over the last {OCTAVES} octaves"
+            return Verdict("undecided", f"{trend}, and may tend to 0; run on until it has settled")
+        if self.fallen < STARTED or self.fallen_of_late < OF_LATE:
             return Verdict(
                 "undecided",
                 f"j = {j} and c₁ = {self.constant:.3g} {start}, but dist(0, ∂f) has come down by"
-                f" {self.fallen:.3g} only: too early to tell what the ratio will be",
+                f" {self.fallen:.3g} only, {self.fallen_of_late:.3g} over the last {OCTAVES}"
+                " octaves: too early to tell what the ratio will be",
             )
         return Verdict("holds", f"j = {j} and c₁ = {self.constant:.3g} {start}")
 
@@ -366,6 +384,7 @@ def _sufficient_decrease(trace: Trace, j: int, power: float = 2.0) -> Sufficient
         stalled=int(np.count_nonzero(stalled)),
         unmeasured=int(np.count_nonzero(~measured)),
         fallen=_fallen(g[k0 or 0 :]),
+        fallen_of_late=_fallen(g[_late(k0 or 0, g.size) :]),
         imposed=_imposed(trace, ratio) if j == 1 and power == 2 else None,
         ratio=ratio,
         unsure=floor / np.maximum(np.abs(decrease), 1e-300),
@@ -383,6 +402,11 @@ def _imposed(trace: Trace, ratio: Array) -> float | None:
     # both are quotients of numbers that are exact to rounding
     kept = (ratio[checked] >= c1 * (1 - 1e-6)).all()
     return float(c1[-1]) if settled and kept else None
+
+
+def _late(first: int, end: int) -> int:
+    """Return where the last octaves of the sweeps from `first` to `end` begin."""
+    return first + (end - first) // (1 << OCTAVES)
 
 
 def _fallen(g: Array) -> float:
