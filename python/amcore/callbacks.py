@@ -80,12 +80,11 @@ class ProgressTable:
     def _row(self, step: Step) -> None:
         self._pending = None
         record = step.record
-        length = sum(norm**2 for norm in record.step_norm.values()) ** 0.5
         cells = {
             "sweep": f"{step.sweep}",
             "objective": f"{record.objective:.6e}",
             "dist(0,∂f)": f"{record.subgradient_distance:.3e}",
-            "step": f"{length:.3e}" if record.step_norm else "",
+            "step": f"{record.step_length:.3e}" if record.step_norm else "",
             **{name: f"{step.score(X, y):.4f}" for name, (X, y) in self.data.items()},
             "seconds": f"{record.time:.3f}",
         }

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 import amcore
 from amcore._files import check_writable
 from amcore.analysis import certify
@@ -161,7 +163,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("trace", type=Path, help="the trace or checkpoint, an .npz file")
     check.add_argument(
-        "--j", type=_at_least(1), nargs="+", default=[1, 2], help="numbers of sweeps to measure"
+        "--j",
+        type=_at_least(1),
+        nargs="+",
+        help="numbers of sweeps to measure A1 over (default: 1, 2, and if neither will do the"
+        " smallest that does)",
     )
     check.add_argument(
         "--property",
@@ -170,6 +176,16 @@ def _parser() -> argparse.ArgumentParser:
         help="what the exit status is about",
     )
     check.add_argument("--f-star", type=float, help="the limit of the objective, if it is known")
+    check.add_argument(
+        "--lower-bound",
+        type=float,
+        help="a number that the objective is never below (default: what the trace says)",
+    )
+    check.add_argument(
+        "--dtype",
+        choices=["float16", "float32", "float64"],
+        help="the type that the objective was computed in (default: what the trace says)",
+    )
     check.add_argument("--plot", type=Path, help="draw the certificate: .png, .pdf or .svg")
     check.add_argument("--json", type=Path, help="write the certificate as JSON")
     check.set_defaults(run=_certify)
@@ -215,7 +231,10 @@ def _certify(parsed: argparse.Namespace) -> int:
         check_figure(parsed.plot)
     if parsed.json is not None:
         check_writable(parsed.json)
-    certificate = certify(Trace.load(parsed.trace), js=parsed.j, f_star=parsed.f_star)
+    trace = Trace.load(parsed.trace)
+    if parsed.dtype is not None:
+        trace.dtype = np.dtype(parsed.dtype)
+    certificate = certify(trace, js=parsed.j, f_star=parsed.f_star, lower_bound=parsed.lower_bound)
     print(certificate)
     if parsed.plot is not None:
         certificate.plot(parsed.plot)
@@ -338,12 +357,11 @@ class _LiveTable:
     def _show(self, step: Step) -> None:
         record = step.record
         start = step.sweep == 0
-        length = sum(norm**2 for norm in record.step_norm.values()) ** 0.5
         self.latest = [
             str(step.sweep),
             f"{record.objective:.6g}",
             f"{record.subgradient_distance:.3g}",
-            "" if start else f"{length:.3g}",
+            "" if start else f"{record.step_length:.3g}",
             "" if start else f"{record.decrease:.3g}",
             f"{step.score(self.data.X_train, self.data.y_train):.2%}",
             f"{step.score(self.data.X_test, self.data.y_test):.2%}",

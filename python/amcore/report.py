@@ -75,6 +75,11 @@ class Record(Report, _Numbered):  # in this order `sweep` is the first field
 
     time: float = math.nan
 
+    @property
+    def step_length(self) -> float:
+        """Frobenius norm of the change of all variables together; 0 where it was not measured."""
+        return math.hypot(*self.step_norm.values())
+
     @classmethod
     def of(cls, report: Any, **others: Any) -> Record:
         """Return a record of what an engine reports, an object with the fields of `Report`.

@@ -102,6 +102,8 @@ class Trace:
         wall time, each by name and of shape (K + 1,).
     step_norm : dict of ndarray
         Frobenius norm of the change of each block of variables, shape (K,).
+    step_length : ndarray
+        Frobenius norm of the change of all of them together, shape (K,).
     time : ndarray
         Wall time of each sweep in seconds, shape (K + 1,); index 0 is the measurement of the
         start.
@@ -126,9 +128,7 @@ class Trace:
         accurate_decrease: bool = True,
         lower_bound: float = -math.inf,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype.kind != "f":
-            raise TypeError(f"dtype must be a floating-point type, got {self.dtype}")
+        self.dtype = _float(dtype)
         self.distance_is_bound = bool(distance_is_bound)
         self.accurate_decrease = bool(accurate_decrease)
         self.lower_bound = _lower_bound(lower_bound)
@@ -249,6 +249,13 @@ class Trace:
         return {name: column.view[1:] for name, column in self._families["step_norm"].items()}
 
     @property
+    def step_length(self) -> Array:
+        """The norm of the change of all variables together, shape (K,)."""
+        blocks = [np.square(norm) for norm in self.step_norm.values()]
+        length: Array = np.sqrt(np.sum(blocks, axis=0)) if blocks else np.full(len(self), math.nan)
+        return length
+
+    @property
     def monitors(self) -> dict[str, Array]:
         """What else the scheme watches, each of shape (K + 1,)."""
         return {name: column.view for name, column in self._families["monitors"].items()}
@@ -305,6 +312,7 @@ class Trace:
         subgradient_distance: ArrayLike | None = None,
         decrease: ArrayLike | None = None,
         *,
+        step_norm: ArrayLike | None = None,
         distance_is_bound: bool = False,
         dtype: DTypeLike | None = None,
         lower_bound: float = -math.inf,
@@ -321,6 +329,9 @@ class Trace:
         decrease : array_like, optional
             f_k − f_{k+1} for k = 0, …, K − 1, shape (K,), if it is known more accurately than as a
             difference of objectives.
+        step_norm : array_like, optional
+            ‖X_{k+1} − X_k‖ for k = 0, …, K − 1, shape (K,), not negative; NaN where it was not
+            measured.
         distance_is_bound : bool
             True if `subgradient_distance` is only an upper bound of dist(0, ∂f).
         dtype : float type, optional
@@ -338,8 +349,8 @@ class Trace:
         TypeError
             If an argument is not an array of real numbers.
         ValueError
-            If an argument has the wrong shape, is not finite or masked, a distance is negative, or
-            an objective is below `lower_bound` by more than rounding.
+            If an argument has the wrong shape, is not finite or masked, a distance or a step is
+            negative, or an objective is below `lower_bound` by more than rounding.
         """
         f = _vector("objective", objective)
         if f.size == 0:
@@ -352,15 +363,12 @@ class Trace:
             accurate_decrease=decrease is not None,
             lower_bound=lower_bound,
         )
-        rounding = 64 * float(np.finfo(trace.dtype).eps) * float(np.abs(f).max())
-        _refuse("objective", f, f < trace.lower_bound - rounding, f"must be >= {lower_bound}")
+        check_lower_bound(trace.lower_bound, f, trace.dtype)
         if subgradient_distance is None:
             g = np.full(f.size, math.nan)
         else:
             name = "subgradient_distance"
-            g = _vector(name, subgradient_distance, f.size, "as many as objective")
-            _refuse(name, g, g < 0, "must not be negative")
-            _refuse(name, g, np.isinf(g), "must be finite, or nan where it was not measured")
+            g = _lengths(name, subgradient_distance, f.size, "as many as objective")
         if decrease is None:
             d = f[:-1] - f[1:]
         else:
@@ -370,6 +378,9 @@ class Trace:
         trace._scalars = {
             name: _Column(column) for name, column in zip(SCALARS, columns, strict=True)
         }
+        if step_norm is not None:
+            steps = _lengths("step_norm", step_norm, f.size - 1, "one less than objective")
+            trace._families["step_norm"]["X"] = _Column(np.concatenate([[math.nan], steps]))
         return trace
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -504,11 +515,31 @@ class _Encoded:
         return self._write(text.encode())
 
 
+def _float(dtype: Any) -> np.dtype[Any]:
+    """Return a floating-point type."""
+    try:
+        result: np.dtype[Any] = np.dtype(dtype)
+        known = result.kind == "f"
+    except TypeError:
+        known = False
+    if not known:
+        raise TypeError(f"dtype: expected a floating-point type, got {_checks.describe(dtype)}")
+    return result
+
+
 def _lower_bound(value: Any) -> float:
     """Return a lower bound of f: a number or −inf."""
     bound = _checks.real("lower_bound", value)
     if not bound < math.inf:
         raise ValueError(f"lower_bound: expected a number or -inf, got {bound:g}")
+    return bound
+
+
+def check_lower_bound(value: Any, objective: Array, dtype: np.dtype[Any]) -> float:
+    """Return a lower bound that no objective is below by more than its rounding."""
+    bound = _lower_bound(value)
+    rounding = 64 * float(np.finfo(dtype).eps) * float(np.abs(objective).max())
+    _refuse("objective", objective, objective < bound - rounding, f"must be >= {bound:g}")
     return bound
 
 
@@ -531,6 +562,14 @@ def _vector(name: str, values: ArrayLike, size: int | None = None, expected: str
     if size is not None and array.size != size:
         raise ValueError(f"{name} has {array.size} entries, expected {size} ({expected})")
     return np.array(array, dtype=np.float64)
+
+
+def _lengths(name: str, values: ArrayLike, size: int, expected: str) -> Array:
+    """Return a vector of numbers that are at least 0, or NaN."""
+    lengths = _vector(name, values, size, expected)
+    _refuse(name, lengths, lengths < 0, "must not be negative")
+    _refuse(name, lengths, np.isinf(lengths), "must be finite, or nan where it was not measured")
+    return lengths
 
 
 def _refuse(name: str, values: Array, bad: NDArray[np.bool_], requirement: str) -> None:

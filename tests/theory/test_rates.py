@@ -347,7 +347,7 @@ def test_what_cannot_be_told_is_undecided(objective, g):
         (
             lambda: fit_kl(power_descent(3, 50), f_star=math.nan),
             ValueError,
-            "f_star must be finite",
+            "f_star: expected a finite number, got nan",
         ),
         (lambda: fit_kl(power_descent(3, 50), f_star=2.0), ValueError, "above the last objective"),
         (lambda: strong_decrease(power_descent(3, 50), 1.5), ValueError, "alpha must be in"),

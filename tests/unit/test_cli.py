@@ -86,6 +86,26 @@ class TestCertify:
         code, _, err = run(capsys, "certify", traces / "holds.npz", "--f-star", "7")
         assert code == 3 and "f_star is 7, above the last objective" in err
 
+    def test_a_lower_bound_and_the_type_of_the_computation(self, capsys, tmp_path):
+        k = np.arange(600)
+        rounded = (3 + 0.9**k).astype(np.float32).astype(float)
+        rounded[-1] += 1e-9  # no float32 any more, so that only --dtype can tell
+        Trace.from_arrays(rounded, 0.9 ** (k / 2)).save(tmp_path / "a.npz")
+        options = ("certify", tmp_path / "a.npz", "--json", tmp_path / "a.json")
+        told = []
+        for more in ([], ["--dtype", "float32"], ["--lower-bound", "-1"]):
+            run(capsys, *options, *more)
+            told.append(json.loads((tmp_path / "a.json").read_text("utf-8")))
+        floors = [each["decrease"]["A1"][0]["below_floor"] for each in told]
+        assert floors[1] > floors[0] == floors[2]
+        code, out, err = run(capsys, *options, "--lower-bound", "3.5")
+        assert (code, out) == (3, "") and err.startswith("amcore: objective must be >= 3.5")
+
+    def test_a_lower_bound_is_a_bound_of_the_limit(self, capsys, traces):
+        data = traces / "a.json"
+        run(capsys, "certify", traces / "undecided.npz", "--lower-bound", "-0.5", "--json", data)
+        assert json.loads(data.read_text("utf-8"))["kl"]["f_star_interval"] == [-0.5, 1.0]
+
     def test_files_are_written(self, capsys, traces):
         pytest.importorskip("matplotlib")
         plot, data = traces / "a.pdf", traces / "a.json"
@@ -105,6 +125,10 @@ class TestCertify:
             (["holds.npz", "--json", "no/a.json"], "there is no directory no"),
             (["holds.npz", "--j", "0"], "argument --j: expected at least 1, got 0"),
             (["holds.npz", "--j", "x"], "argument --j: expected an integer, got 'x'"),
+            (["holds.npz", "--dtype", "int8"], "argument --dtype: invalid choice: 'int8'"),
+            (["holds.npz", "--lower-bound", "x"], "argument --lower-bound: invalid float value"),
+            (["holds.npz", "--lower-bound", "nan"], "lower_bound: expected a number or -inf"),
+            (["holds.npz", "--f-star", "inf"], "f_star: expected a finite number, got inf"),
             ([], "the following arguments are required: trace"),
         ],
     )

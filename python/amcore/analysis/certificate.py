@@ -24,13 +24,14 @@ from amcore.analysis.decrease import (
 )
 from amcore.analysis.kl import KLFit, fit_kl
 from amcore.analysis.local import LocalCertificate, local_certificate
+from amcore.analysis.lyapunov import Lyapunov, lyapunov
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
 from amcore.analysis.readings import check_consistent
 from amcore.analysis.regimes import Regime, regimes
 from amcore.analysis.verdict import Verdict
 from amcore.solution import Solution
-from amcore.trace import Array, Trace
+from amcore.trace import Array, Trace, check_lower_bound
 
 __all__ = ["Certificate", "certify"]
 
@@ -66,6 +67,8 @@ class Certificate:
         The run cut where its law changes.
     local : LocalCertificate or None
         What the state at the end says of the limit; None where only the trace is known.
+    lyapunov : Lyapunov or None
+        Where A1 fails as f rises: f with a multiple of the squared step, if that falls.
     """
 
     trace: Trace
@@ -77,6 +80,7 @@ class Certificate:
     constants: dict[str, float]
     regimes: tuple[Regime, ...] = ()
     local: LocalCertificate | None = None
+    lyapunov: Lyapunov | None = None
 
     def __str__(self) -> str:
         """Return the report."""
@@ -128,8 +132,8 @@ class Certificate:
         for name, verdict in self.verdicts.items():
             sentence = f"{name} {verdict.verdict}: {verdict.reason}."
             lines += textwrap.wrap(sentence, 79, subsequent_indent="  ")
-        if self.local is not None:
-            lines += self.local.told()
+        for more in (self.lyapunov, self.local):
+            lines += [] if more is None else more.told()
         lines.append(_SCOPE)
         return "\n".join(lines)
 
@@ -150,6 +154,12 @@ class Certificate:
             return (
                 f"The run has stalled: f stays at {f[-1]:.6g}, where it is not critical; more"
                 " sweeps will not help, other settings may."
+            )
+        if self.lyapunov is not None:
+            return (
+                f"f rises again and again, but f + {self.lyapunov.xi:.3g} ‖X(k) − X(k−1)‖² has"
+                " fallen at every sweep so far, as it may with momentum: nothing more can be said"
+                " of the limit of f."
             )
         if verdicts["A1"] == "fails" and self.decrease[0].violations > 0:
             return (
@@ -185,6 +195,7 @@ class Certificate:
             "bound": self.rate.to_dict(),
             "constants": dict(self.constants),
             "local": None if self.local is None else self.local.to_dict(),
+            "lyapunov": None if self.lyapunov is None else self.lyapunov.to_dict(),
             "regimes": [regime.to_dict() for regime in self.regimes],
             "verdicts": {name: verdict.to_dict() for name, verdict in self.verdicts.items()},
         }
@@ -220,7 +231,7 @@ class Certificate:
         OSError
             If the file cannot be written.
         """
-        plot_certificate(path, self.trace, self.decrease, self.kl, self.rate)
+        plot_certificate(path, self)
 
 
 def certify(
@@ -228,6 +239,7 @@ def certify(
     *,
     objective: ArrayLike | None = None,
     subgradient_distance: ArrayLike | None = None,
+    step_norm: ArrayLike | None = None,
     js: Iterable[int] | None = None,
     f_star: float | None = None,
     lower_bound: float | None = None,
@@ -246,6 +258,9 @@ def certify(
     subgradient_distance : array_like, optional
         With `objective`: dist(0, ∂f) at the same points, the norm of the gradient where f is
         smooth; shape (K + 1,), NaN where it was not measured.
+    step_norm : array_like, optional
+        With `objective`: ‖X_{k+1} − X_k‖, shape (K,). Where f rises, as it does with momentum, it
+        tells whether f with a multiple of its square falls.
     js : iterable of int, optional
         The numbers of sweeps j for which condition A1 is measured; by default 1 and 2, and where
         neither holds the smallest up to 32 that does.
@@ -274,7 +289,8 @@ def certify(
         `local` is asked for without a run.
     ValueError
         If the trace is empty, an array has the wrong shape or holds what it cannot (infinities, a
-        negative distance, decreases that contradict the objectives), or `js` is empty or has an
+        negative distance, decreases that contradict the objectives), `f_star` is not finite or
+        above the last objective, an objective is below `lower_bound`, or `js` is empty or has an
         entry below 1.
 
     References
@@ -299,16 +315,20 @@ def certify(
         trace = trace.trace
     if trace is None:
         assert objective is not None
-        trace = Trace.from_arrays(objective, subgradient_distance, dtype=dtype)
-    elif subgradient_distance is not None:
-        raise TypeError("subgradient_distance goes with objective, the trace has its own")
-    elif dtype is not None:
-        raise TypeError("dtype goes with objective, the trace has its own")
+        trace = Trace.from_arrays(objective, subgradient_distance, step_norm=step_norm, dtype=dtype)
+    for name, given in (
+        ("subgradient_distance", subgradient_distance),
+        ("step_norm", step_norm),
+        ("dtype", dtype),
+    ):
+        if objective is None and given is not None:
+            raise TypeError(f"{name} goes with objective, the trace has its own")
     check_consistent(trace)
-    if lower_bound is None:
-        lower_bound = trace.lower_bound
+    least = trace.lower_bound if lower_bound is None else lower_bound
+    least = check_lower_bound(least, trace.objective, trace.dtype)
+    told = _constants(constants)
     decrease = _measured(trace, js)
-    kl = fit_kl(trace, f_star, lower_bound)
+    kl = fit_kl(trace, f_star, least)
     a1 = smallest_holding(decrease)
     rate = bounds(trace, kl, a1)
     strong = None
@@ -332,9 +352,10 @@ def certify(
         kl,
         rate,
         verdicts,
-        dict(constants or {}),
+        told,
         regimes(trace, settled),
         local_certificate(run) if local and run is not None else None,
+        lyapunov(trace) if a1.verdict.verdict == "fails" else None,
     )
 
 
@@ -347,11 +368,21 @@ def _measured(trace: Trace, js: Iterable[int] | None) -> tuple[SufficientDecreas
             found += [a1 for a1 in more if a1.verdict.verdict == "holds"][:1]
         return tuple(found)
     if not isinstance(js, Iterable):
-        raise TypeError(f"js must be a sequence of integers, got {js!r}")
+        raise TypeError(f"js: expected a sequence of integers, got {_checks.describe(js)}")
     asked = tuple(sufficient_decrease(trace, list(dict.fromkeys(js))))
     if not asked:
-        raise ValueError("js is empty, at least one number of sweeps is needed")
+        raise ValueError("js: expected at least one number of sweeps, got none")
     return asked
+
+
+def _constants(given: Any) -> dict[str, float]:
+    """Return a-priori constants by name, checked."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        got = _checks.describe(given)
+        raise TypeError(f"constants: expected a mapping of names to numbers, got {got}")
+    return {str(name): _checks.real(f"constants[{name!r}]", c) for name, c in given.items()}
 
 
 def _better(one: RateBound, other: RateBound) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amcore import _checks
 from amcore.analysis.decay import (
     Cut,
     Decay,
@@ -230,9 +231,7 @@ def _limit(trace: Trace, f_star: float | None) -> float | None:
     """Return the given limit, at most the last objective."""
     if f_star is None:
         return None
-    limit, last = float(f_star), float(trace.objective[-1])
-    if not math.isfinite(limit):
-        raise ValueError(f"f_star must be finite, got {limit}")
+    limit, last = _checks.number("f_star", f_star), float(trace.objective[-1])
     if limit - last > 64 * resolution(trace) * max(abs(limit), abs(last)):
         raise ValueError(f"f_star is {limit:.17g}, above the last objective {last:.17g}")
     return min(limit, last)

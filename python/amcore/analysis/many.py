@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from amcore.analysis.certificate import Certificate, certify, smallest_holding
-from amcore.analysis.plot import line_style, saved_figure
+from amcore.analysis.plot import finish, line_style, nothing, saved_figure
 
 __all__ = ["Certificates", "certify_many"]
 
 _PROPERTIES = ("A1", "A2", "KL", "rate", "critical")
 _VERDICTS = ("holds", "fails", "undecided")
+# The number of a run, what was found in it, and the interval of that.
+_Found: TypeAlias = tuple[int, float, tuple[float, float] | None]
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,21 @@ class Certificates:
     @property
     def values(self) -> dict[str, list[float]]:
         """The constants c₁, θ and η of the runs that have them, and the last f of all."""
-        first = [smallest_holding(each.decrease) for each in self]
-        found: dict[str, list[float | None]] = {
-            "c1": [a1.constant for a1 in first if a1.verdict.verdict == "holds"],
-            "theta": [each.kl.theta for each in self],
-            "eta": [each.kl.decay.eta for each in self],
-            "f": [float(each.trace.objective[-1]) for each in self],
-        }
-        return {name: [v for v in values if v is not None] for name, values in found.items()}
+        return {name: [value for _, value, _ in found] for name, found in self._found().items()}
+
+    def _found(self) -> dict[str, list[_Found]]:
+        """Return these with the number of the run, and the interval of the value if it has one."""
+        found: dict[str, list[_Found]] = {name: [] for name in ("c1", "theta", "eta", "f")}
+        for run, each in enumerate(self):
+            a1, kl = smallest_holding(each.decrease), each.kl
+            if a1.verdict.verdict == "holds" and a1.constant is not None:
+                found["c1"].append((run, a1.constant, None))
+            if kl.theta is not None:
+                found["theta"].append((run, kl.theta, kl.theta_interval))
+            if kl.decay.eta is not None:
+                found["eta"].append((run, kl.decay.eta, kl.decay.eta_interval))
+            found["f"].append((run, float(each.trace.objective[-1]), None))
+        return found
 
     def __str__(self) -> str:
         """Return the table."""
@@ -87,24 +96,61 @@ class Certificates:
         }
 
     def plot(self, path: str | PathLike[str]) -> None:
-        """Draw objective and distance of all runs into the file `path`.
+        """Draw all runs into the file `path`.
+
+        The panels are objective and distance, how often each verdict, and c₁, θ and η of every run
+        that has them, with their intervals and their median.
 
         Raises
         ------
         ModuleNotFoundError, ValueError, OSError
             As for `Certificate.plot`.
         """
-        with saved_figure(path, 2) as axes:
-            for index, each in enumerate(self):
-                trace = each.trace
-                for axis, values in zip(
-                    axes, (trace.objective, trace.subgradient_distance), strict=True
-                ):
-                    style = line_style(index, values.size)
-                    axis.plot(values, label=f"run {index}", **style)
-            for axis, title in zip(axes, ("objective", "dist(0, ∂f)"), strict=True):
-                axis.set_yscale("log" if (axis.dataLim.y0 > 0) else "linear")
-                axis.set_title(title)
+        with saved_figure(path, 6) as axes:
+            for axis, name in zip(axes, ("objective", "subgradient_distance"), strict=False):
+                for index, each in enumerate(self):
+                    values = getattr(each.trace, name)
+                    shown = np.flatnonzero(values > 0)
+                    axis.plot(shown, values[shown], **line_style(index, shown.size))
+                finish(axis, legend=False)
+            axes[0].set_title(f"objective of {len(self)} runs")
+            axes[1].set_title("dist(0, ∂f)")
+            self._draw_counts(axes[2])
+            found = self._found()
+            for axis, name, title in zip(
+                axes[3:], ("c1", "theta", "eta"), ("$c_1$", r"$\theta$", r"$\eta$"), strict=True
+            ):
+                axis.set_title(f"{title}: {len(found[name])} of {len(self)} runs")
+                axis.set_xlabel("run")
+                axis.set_xlim(-0.5, len(self) - 0.5)
+                _draw_spread(axis, found[name])
+
+    def _draw_counts(self, axis: Any) -> None:
+        """Bars of how many runs got each verdict."""
+        counts = self.counts
+        begin = np.zeros(len(counts))
+        for index, verdict in enumerate(_VERDICTS):
+            length = np.array([told[verdict] for told in counts.values()])
+            color = line_style(index, 1)["color"]
+            axis.barh(list(counts), length, left=begin, color=color, label=verdict)
+            begin = begin + length
+        axis.invert_yaxis()
+        axis.set_title("verdicts")
+        axis.set_xlabel("runs")
+        axis.legend(fontsize="small", frameon=False, loc="upper center", ncols=len(_VERDICTS))
+        axis.set_ylim(len(counts) - 0.5, -1.5)  # room for the legend
+
+
+def _draw_spread(axis: Any, found: Sequence[_Found]) -> None:
+    """Draw the value of every run, with its interval where it has one, and the median."""
+    for run, value, interval in found:
+        axis.plot([run], [value], **line_style(0, 1))
+        if interval is not None:
+            axis.plot([run, run], interval, color=line_style(0, 1)["color"], linewidth=1.3)
+    if found:
+        axis.axhline(float(np.median([value for _, value, _ in found])), color="0.4", linewidth=0.8)
+    else:
+        nothing(axis)
 
 
 def certify_many(runs: Iterable[Any], **options: Any) -> Certificates:
