@@ -110,8 +110,7 @@ template <class Op, class T> class ActivationOf final : public Activation<T> {
   bool has_kinks() const override { return piecewise; }
   double pattern_changes(Index n, const T* a, const T* b) const override {
     if constexpr (piecewise) {
-      const auto pieces = op_.template pieces<T>();
-      return sum(n, [&, a, b](Index i) { return scalar::changes_piece(pieces, a[i], b[i]); });
+      return scalar::count_changes(op_.template pieces<T>(), n, a, b);
     } else {
       return 0;
     }

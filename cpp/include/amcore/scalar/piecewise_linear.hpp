@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "amcore/types.hpp"
 
 namespace amcore::scalar {
 
@@ -33,15 +37,21 @@ inline T prox_piecewise_linear(const std::array<Piece<T>, K>& pieces, T v, T z, 
   return best;
 }
 
-// Do a and b lie on different pieces, a kink being one of its own?
+// How many of n entries lie on different pieces in a and b, a kink being one of its own? Counted in
+// integers as wide as T, n of them at most, so that comparisons and sum are of whole vectors.
 template <class T, std::size_t K>
-inline bool changes_piece(const std::array<Piece<T>, K>& pieces, T a, T b) {
-  bool changed = false;
-  for (std::size_t k = 1; k < K; ++k) {
-    const T kink = pieces[k].left;
-    changed |= ((a < kink) != (b < kink)) | ((a > kink) != (b > kink));
+double count_changes(const std::array<Piece<T>, K>& pieces, Index n, const T* a, const T* b) {
+  using Count = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  Count count = 0;
+  for (Index i = 0; i < n; ++i) {
+    bool changed = false;
+    for (std::size_t k = 1; k < K; ++k) {
+      const T kink = pieces[k].left;
+      changed |= ((a[i] < kink) != (b[i] < kink)) | ((a[i] > kink) != (b[i] > kink));
+    }
+    count += changed;
   }
-  return changed;
+  return static_cast<double>(count);
 }
 
 }  // namespace amcore::scalar
