@@ -231,7 +231,9 @@ class Certificate:
         OSError
             If the file cannot be written.
         """
-        plot_certificate(path, self)
+        plot_certificate(
+            path, self.trace, self.decrease, self.kl, self.rate, self.regimes, self.lyapunov
+        )
 
 
 def certify(

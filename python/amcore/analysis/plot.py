@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from amcore._files import atomic_write, check_writable
 from amcore.analysis.decrease import SufficientDecrease
 from amcore.analysis.kl import KLFit
+from amcore.analysis.lyapunov import Lyapunov
 from amcore.analysis.rates import RateBound
 from amcore.analysis.regimes import Regime
 from amcore.trace import Array, Trace
-
-if TYPE_CHECKING:
-    from amcore.analysis.certificate import Certificate
 
 __all__ = ["plot_certificate"]
 
@@ -38,7 +36,15 @@ _GROUNDS = {"transient": "0.88", "plateau": "#F0E442"}
 _AHEAD = 0.25
 
 
-def plot_certificate(path: str | PathLike[str], certificate: Certificate) -> None:
+def plot_certificate(
+    path: str | PathLike[str],
+    trace: Trace,
+    decrease: Sequence[SufficientDecrease],
+    kl: KLFit,
+    rate: RateBound,
+    regimes: Sequence[Regime],
+    lyapunov: Lyapunov | None,
+) -> None:
     """Draw a certified run into a file.
 
     The panels are the objective with the intervals of its limit and of f_k − f*, the distance, the
@@ -49,8 +55,8 @@ def plot_certificate(path: str | PathLike[str], certificate: Certificate) -> Non
     ----------
     path : path
         The file to write; its suffix is the format: .png, .pdf or .svg.
-    certificate : Certificate
-        Of the run.
+    trace, decrease, kl, rate, regimes, lyapunov
+        Those of the `Certificate`.
 
     Raises
     ------
@@ -61,20 +67,19 @@ def plot_certificate(path: str | PathLike[str], certificate: Certificate) -> Non
     OSError
         If the file cannot be written.
     """
-    trace, kl = certificate.trace, certificate.kl
     with saved_figure(path, 6) as axes:
         objective, distance, steps, ratio, cloud, backtest = axes
         for axis in (objective, distance, steps, ratio):
-            _grounds(axis, certificate.regimes, named=axis is objective)
-        if certificate.lyapunov is not None:
-            values = certificate.lyapunov.values
-            label = rf"$f_k + {certificate.lyapunov.xi:.3g}\,\|X_k - X_{{k-1}}\|^2$"
+            _grounds(axis, regimes, named=axis is objective)
+        if lyapunov is not None:
+            values = lyapunov.values
+            label = rf"$f_k + {lyapunov.xi:.3g}\,\|X_k - X_{{k-1}}\|^2$"
             shown = np.flatnonzero(values > 0)
             objective.plot(shown + 1, values[shown], label=label, **line_style(4, shown.size))
-        _objective(objective, trace, kl, certificate.rate)
+        _objective(objective, trace, kl, rate)
         _distance(distance, trace)
         _steps(steps, trace)
-        _ratio(ratio, certificate.decrease)
+        _ratio(ratio, decrease)
         _cloud(cloud, trace, kl)
         _backtest(backtest, kl, len(trace))
 
