@@ -87,8 +87,12 @@ def circumstances(benchmark: str, options: argparse.Namespace, *packages: str) -
 
 
 def write(result: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    save(result, path)
     print(f"\nwritten to {path}")
+
+
+def save(result: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def plain(value: Any) -> Any:
@@ -179,6 +183,8 @@ class Companion:
             with suppress(BrokenPipeError):  # a process that was ended has left an unread command
                 self.process.stdin.close()
         self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self
