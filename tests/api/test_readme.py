@@ -19,9 +19,12 @@ def numbers(text):
     return [float(x) for x in re.findall(r"\d+\.?\d*(?:e[-+]\d+)?", text)]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/scikit-learn.md"])
+NEEDS = {"README.md": "sklearn", "docs/scikit-learn.md": "sklearn", "docs/pytorch.md": "torch"}
+
+
+@pytest.mark.parametrize("document", NEEDS)
 def test_example_prints_its_output(document):
-    pytest.importorskip("sklearn")
+    pytest.importorskip(NEEDS[document])
     (source,), (expected,) = blocks("python", document), blocks("text", document)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
