@@ -30,7 +30,7 @@ from amcore.trace import Trace
 
 __all__ = ["Objective", "Skip", "fit", "from_sequential", "to_sequential"]
 
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_DTYPES = {torch.float32, torch.float64}
 
 
 class Skip(nn.Sequential):
@@ -317,7 +317,7 @@ class Objective:
     ) -> None:
         self.module, self.X, self.Y, self.loss = module, X, Y, loss
         kinds = {parameter.dtype for parameter in self._parameters()}
-        if not kinds or not kinds <= _DTYPES.keys():
+        if not kinds or not kinds <= _DTYPES:
             found = ", ".join(sorted(map(str, kinds))) or "none"
             raise TypeError(
                 "module: expected parameters in float32 or float64 that require gradients, got "
