@@ -91,9 +91,9 @@ class Record(Report, _Numbered):  # in this order `sweep` is the first field
         **others
             The other fields, and those that are known better.
         """
-        measured = {entry.name: getattr(report, entry.name) for entry in dataclasses.fields(Report)}
-        return cls(**(measured | others))
+        return cls(**({name: getattr(report, name) for name in _REPORTED} | others))
 
 
+_REPORTED = tuple(f.name for f in dataclasses.fields(Report))
 FAMILIES = tuple(f.name for f in dataclasses.fields(Report) if f.default_factory is dict)
 SCALARS = tuple(f.name for f in dataclasses.fields(Record) if f.type == "float")

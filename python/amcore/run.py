@@ -330,14 +330,16 @@ class Run:
         return self._step(last)
 
     def _append(self, report: Any, sweep: int, begin: float, *, measured: bool) -> Step:
-        record = Record.of(report, sweep=sweep, time=perf_counter() - begin)
-        if sweep > 0 and math.isnan(record.decrease):  # not measured
-            decrease = float(self.trace.objective[-1]) - record.objective
-            record = dataclasses.replace(record, decrease=decrease)
-        _expect_finite(record, measured)
-        may_rise = sweep == 0 or not self.scheme.descends or record.marks
-        if not may_rise and rises(self.trace.objective[-1], record.objective, self.dtype):
-            record = dataclasses.replace(record, marks=(RISE,))
+        time = perf_counter() - begin
+        _expect_finite(report, measured)
+        f, decrease, marks = report.objective, report.decrease, report.marks
+        if sweep > 0:
+            before = float(self.trace.objective[-1])
+            if math.isnan(decrease):  # not measured
+                decrease = before - f
+            if self.scheme.descends and not marks and rises(before, f, self.dtype):
+                marks = (RISE,)
+        record = Record.of(report, sweep=sweep, time=time, decrease=decrease, marks=marks)
         self.trace.append(record)
         return self._step(record)
 
@@ -440,11 +442,11 @@ class Run:
         return digest.digest()
 
 
-def _expect_finite(record: Record, measured: bool) -> None:
+def _expect_finite(report: Any, measured: bool) -> None:
     """Refuse measurements that have overflowed."""
-    if not math.isfinite(record.objective):
+    if not math.isfinite(report.objective):
         raise NumericalError("the objective is not finite", layer=0, block="objective")
-    if measured and not math.isfinite(record.subgradient_distance):
+    if measured and not math.isfinite(report.subgradient_distance):
         message = "dist(0, ∂f) is not finite, its square overflows"
         raise NumericalError(message, layer=0, block="distance")
 
