@@ -20,13 +20,11 @@ from amcore._files import check_writable
 from amcore.analysis import certify
 from amcore.analysis.plot import check_figure
 from amcore.compare import COLUMNS, SETTINGS, compare, draw
+from amcore.demo import demo
 from amcore.trace import Trace
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from amcore.datasets import Split
-    from amcore.solution import Solution, Step
 
 __all__ = ["main"]
 
@@ -116,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"amcore {amcore.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    demo = commands.add_parser(
+    demonstration = commands.add_parser(
         "demo",
         help="train a network on handwritten digits and certify the run",
         description="Train a network on scikit-learn's handwritten digits, or on images in a"
@@ -124,10 +122,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_STATUSES,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--scheme", choices=SETTINGS, default="three-split", help="the scheme")
-    demo.add_argument("--alpha", type=float, help="proximal weight (default: the scheme's)")
-    _training(demo, layers=[500], folder="amcore-demo")
-    demo.set_defaults(run=_demo)
+    demonstration.add_argument(
+        "--scheme", choices=SETTINGS, default="three-split", help="the scheme"
+    )
+    demonstration.add_argument(
+        "--alpha", type=float, help="proximal weight (default: the scheme's)"
+    )
+    _training(demonstration, layers=[500], folder="amcore-demo")
+    demonstration.set_defaults(run=_demo)
 
     comparison = commands.add_parser(
         "compare",
@@ -289,107 +291,17 @@ def _demo(parsed: argparse.Namespace) -> int:
     setting = SETTINGS[parsed.scheme]
     if parsed.alpha is not None:
         setting = setting.with_alpha(parsed.alpha)
-    problem, scheme = setting.problem(data, parsed.layers), setting.scheme
-    network = problem.network
+    problem = setting.problem(data, parsed.layers)
     plot, trace = parsed.output / "certificate.png", parsed.output / "trace.npz"
     _make_folder(parsed.output, [plot.name, trace.name])
-
-    print(f"{network}: {len(data.y_train)} samples to train, {len(data.y_test)} held out")
-    run = amcore.solve(
+    run = demo(
         problem,
-        scheme,
-        max_iter=parsed.sweeps,
+        setting.scheme,
+        data,
+        sweeps=parsed.sweeps,
         seed=parsed.seed,
         num_threads=parsed.threads,
-        callbacks=[_LiveTable(data, parsed.sweeps)],
+        plot=plot,
+        trace=trace,
     )
-    certificate = certify(run.trace)
-    print(f"\n{certificate}\n")
-    run.trace.save(trace)
-    certificate.plot(plot)
-    accuracy = run.score(data.X_test, data.y_test)
-    interrupted = run.stop_reason == "interrupted"
-    print(
-        f"test accuracy {accuracy:.2%} after {len(run.trace)} sweeps in"
-        f" {run.trace.time.sum():.1f} s{' (interrupted)' if interrupted else ''};"
-        f" wrote {plot} and {trace}"
-    )
-    return _INTERRUPTED if interrupted else 0
-
-
-class _LiveTable:
-    """A callback that shows the run as a table: live in a terminal, line by line elsewhere."""
-
-    COLUMNS = ("sweep", "objective", "distance", "step", "decrease", "train", "test")
-    MOST_ROWS = 30
-
-    def __init__(self, data: Split, sweeps: int) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.data = data
-        self.every = -(-sweeps // self.MOST_ROWS)
-        self.rows: list[list[str]] = []
-        self.latest: list[str] = []
-        self.console = Console()
-        self.live = Live(console=self.console, auto_refresh=False)
-
-    def begin(self, step: Step) -> None:
-        """Show the start."""
-        if self.console.is_terminal:
-            self.live.start()
-        else:
-            self._print(self.COLUMNS)
-        self._show(step)
-
-    def step(self, step: Step) -> None:
-        """Show the sweep."""
-        self._show(step)
-
-    def end(self, solution: Solution) -> None:
-        """Leave the whole table behind, the last sweep included."""
-        if self.latest:
-            self._keep()
-        if self.console.is_terminal:
-            self.live.update(self._table(self.rows), refresh=True)
-            self.live.stop()
-
-    def _show(self, step: Step) -> None:
-        record = step.record
-        start = step.sweep == 0
-        self.latest = [
-            str(step.sweep),
-            f"{record.objective:.6g}",
-            f"{record.subgradient_distance:.3g}",
-            "" if start else f"{record.step_length:.3g}",
-            "" if start else f"{record.decrease:.3g}",
-            f"{step.score(self.data.X_train, self.data.y_train):.2%}",
-            f"{step.score(self.data.X_test, self.data.y_test):.2%}",
-        ]
-        rows = [*self.rows, self.latest]
-        if step.sweep % self.every == 0:
-            self._keep()
-        if self.console.is_terminal:
-            # the last rows that fit between the table's frame and the edges of the screen
-            fit = max(1, self.console.height - 6)
-            self.live.update(self._table(rows[-fit:]), refresh=True)
-
-    def _keep(self) -> None:
-        """Make the latest row one that stays."""
-        self.rows.append(self.latest)
-        if not self.console.is_terminal:
-            self._print(self.latest)
-        self.latest = []
-
-    def _print(self, cells: Sequence[str]) -> None:
-        print("  ".join(f"{cell:>9}" for cell in cells), flush=True)
-
-    def _table(self, rows: Sequence[Sequence[str]]) -> Table:
-        from rich.table import Table
-
-        table = Table(*self.COLUMNS)
-        for column in table.columns:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        return table
+    return _INTERRUPTED if run.stop_reason == "interrupted" else 0

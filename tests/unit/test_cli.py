@@ -12,6 +12,7 @@ import pytest
 import amcore
 from amcore import cli
 from amcore.compare import SETTINGS
+from amcore.demo import LiveTable
 from amcore.trace import Trace
 
 needs_demo = pytest.mark.skipif(
@@ -152,7 +153,7 @@ class TestDemo:
         assert sorted(os.listdir(folder)) == ["certificate.png", "trace.npz"]
         lines = out.splitlines()
         assert "Network([64, 20, 10, 10]" in lines[0]
-        assert lines[1].split() == list(cli._LiveTable.COLUMNS)
+        assert lines[1].split() == list(LiveTable.COLUMNS)
         assert [line.split()[0] for line in lines[2:15]] == [str(k) for k in range(13)]
         assert "Certificate of a run of 12 sweeps" in out
         assert lines[-1].startswith("test accuracy ") and str(folder / "trace.npz") in lines[-1]
