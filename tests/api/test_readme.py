@@ -19,13 +19,20 @@ def numbers(text):
     return [float(x) for x in re.findall(r"\d+\.?\d*(?:e[-+]\d+)?", text)]
 
 
-NEEDS = {"README.md": "sklearn", "docs/scikit-learn.md": "sklearn", "docs/pytorch.md": "torch"}
+NEEDS = {
+    "README.md": "sklearn",
+    "docs/certificates.md": "amcore",
+    "docs/scikit-learn.md": "sklearn",
+    "docs/pytorch.md": "torch",
+}
 
 
 @pytest.mark.parametrize("document", NEEDS)
-def test_example_prints_its_output(document):
+def test_examples_print_their_output(document):
     pytest.importorskip(NEEDS[document])
-    (source,), (expected,) = blocks("python", document), blocks("text", document)
+    examples, outputs = blocks("python", document), blocks("text", document)
+    assert len(examples) == len(outputs) > 0
+    source, expected = "".join(examples), "".join(outputs)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(source, document, "exec"), {})
