@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -19,6 +20,8 @@ class DeferredInterrupt:
     once that comes several times within a sweep.
     """
 
+    # `_signal` is what `signal` wraps, without its search for an enum member, for which it would
+    # need longer than a small sweep.
     signals: tuple[int, ...] = _SIGNALS
 
     def __init__(self) -> None:
@@ -28,10 +31,10 @@ class DeferredInterrupt:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in self.signals:
-                previous = signal.getsignal(number)
+                previous = _signal.getsignal(number)
                 if self._takes(number, previous):
                     self.previous[number] = previous
-                    signal.signal(number, self._handle)
+                    _signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -47,7 +50,7 @@ class DeferredInterrupt:
 
     def _restore(self) -> None:
         for number, previous in self.previous.items():
-            signal.signal(number, previous)
+            _signal.signal(number, previous)
 
     def _takes(self, number: int, previous: Any) -> bool:
         return callable(previous)
@@ -75,10 +78,10 @@ class StopRequest(DeferredInterrupt):
             signal.raise_signal(signal.SIGTERM)
 
     def _takes(self, number: int, previous: Any) -> bool:
-        return previous is signal.SIG_DFL if number == signal.SIGTERM else callable(previous)
+        return bool(previous == signal.SIG_DFL) if number == signal.SIGTERM else callable(previous)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number in self.pending:
-            signal.signal(number, self.previous[number])
+            _signal.signal(number, self.previous[number])
             signal.raise_signal(number)
         self.pending.add(number)
