@@ -76,7 +76,7 @@ def test_a2_fails_where_its_ratio_tends_to_zero():
 @pytest.mark.parametrize(
     ("f", "g", "d", "message"),
     [
-        (np.where(k > 300, np.inf, 0.9**k), 0.9**k, None, "objective: expected finite numbers"),
+        (np.where(k < 2, np.inf, 0.9**k), 0.9**k, None, "objective: expected finite numbers"),
         (0.9**k, np.where(k > 300, -1, 0.9**k), None, "subgradient_distance: expected finite"),
         (1 + k, np.ones(400), np.ones(399), "decrease: expected"),
     ],
@@ -89,6 +89,21 @@ def test_a_trace_that_no_run_leaves_is_refused(f, g, d, message):
             trace.append(Record(i, float(f[i]), float(g[i]), decrease=float(fall)))
         certify(trace)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("f", [np.inf, -np.inf, np.nan])
+def test_a_run_that_leaves_the_finite_numbers_diverged(f, tmp_path):
+    trace = Trace()
+    for i in range(60):
+        trace.append(Record(i, 0.81**i if i < 50 else f, 0.9**i, decrease=0.19 * 0.81 ** (i - 1)))
+        if i in (3, 55):
+            trace.mark("an event")
+    cert = certify(trace)
+    assert {told.verdict for told in cert.verdicts.values()} == {"fails"}
+    assert cert.summary.startswith(f"The run diverged: f is {f} at sweep 50")
+    assert cert.trace.marks == [(3, "an event")] and cert.kl.theta is None
+    cert.to_json(tmp_path / "cert.json")
+    assert "diverged" in str(certify_many([cert.trace, trace])[1])
 
 
 def test_decreases_of_an_objective_near_0_may_differ_by_rounding():

@@ -22,12 +22,12 @@ from amcore.analysis.decrease import (
     strong_decrease,
     sufficient_decrease,
 )
-from amcore.analysis.kl import KLFit, fit_kl
+from amcore.analysis.kl import KLFit, diverged, fit_kl
 from amcore.analysis.local import LocalCertificate, local_certificate
 from amcore.analysis.lyapunov import Lyapunov, lyapunov
 from amcore.analysis.plot import plot_certificate
 from amcore.analysis.rates import RateBound, bounds
-from amcore.analysis.readings import check_consistent
+from amcore.analysis.readings import before_divergence, check_consistent
 from amcore.analysis.regimes import Regime, regimes
 from amcore.analysis.verdict import Verdict
 from amcore.solution import Solution
@@ -141,6 +141,8 @@ class Certificate:
     def summary(self) -> str:
         """One sentence for somebody who wants to know whether to go on."""
         f, kl, sweeps = self.trace.objective, self.kl, len(self.trace)
+        if kl.decay.kind == "diverged":
+            return f"The run diverged: {kl.decay.reason}."
         verdicts = {name: verdict.verdict for name, verdict in self.verdicts.items()}
         if kl.decay.kind == "finite":
             return f"The run is at its limit, f = {kl.f_star:.6g}: more sweeps change nothing."
@@ -254,7 +256,8 @@ def certify(
     Parameters
     ----------
     trace : Trace or Solution
-        The trace of the run, from amcore or from `Trace.from_arrays`; or the run itself.
+        The trace of the run, from amcore or from `Trace.from_arrays`; or the run itself. A trace
+        made record by record whose f ceases to be finite is that of a run that diverged.
     objective : array_like
         In place of `trace`: the objective f_0, …, f_K of any optimiser, shape (K + 1,).
     subgradient_distance : array_like, optional
@@ -325,12 +328,13 @@ def certify(
     ):
         if objective is None and given is not None:
             raise TypeError(f"{name} goes with objective, the trace has its own")
+    trace, lost = before_divergence(trace)
     check_consistent(trace)
     least = trace.lower_bound if lower_bound is None else lower_bound
     least = check_lower_bound(least, trace.objective, trace.dtype)
     told = _constants(constants)
     decrease = _measured(trace, js)
-    kl = fit_kl(trace, f_star, least)
+    kl = fit_kl(trace, f_star, least) if lost is None else diverged(trace, lost, least)
     a1 = smallest_holding(decrease)
     rate = bounds(trace, kl, a1)
     strong = None
@@ -339,7 +343,7 @@ def certify(
         other = bounds(trace, kl, strong)
         if rate.verdict.verdict != "holds" or _better(other, rate):
             rate = other if other.verdict.verdict == "holds" else rate
-    settled = None if kl.decay.kind == "undecided" else kl.window[0]
+    settled = None if kl.decay.kind in ("undecided", "diverged") else kl.window[0]
     verdicts = {
         "A1": a1.verdict,
         "A2": strong.verdict if strong else Verdict("undecided", "no exponent α = θ was found"),
@@ -347,6 +351,8 @@ def certify(
         "rate": rate.verdict,
         "critical": critical(trace, settled),
     }
+    if lost is not None:
+        verdicts = dict.fromkeys(verdicts, Verdict("fails", lost))
     return Certificate(
         trace,
         decrease,

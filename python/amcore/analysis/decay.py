@@ -37,7 +37,7 @@ class Decay:
     Attributes
     ----------
     kind : str
-        "finite", "geometric" (η^k), "power" (k^{−p}) or "undecided".
+        "finite", "geometric" (η^k), "power" (k^{−p}), "diverged" or "undecided".
     reason : str
         One sentence with the numbers behind it.
     eta, eta_interval : float, tuple or None
@@ -46,7 +46,7 @@ class Decay:
         The p of a power law, with its 95 % interval.
     """
 
-    kind: Literal["finite", "geometric", "power", "undecided"]
+    kind: Literal["finite", "geometric", "power", "diverged", "undecided"]
     reason: str
     eta: float | None = None
     eta_interval: Interval | None = None

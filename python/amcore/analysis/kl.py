@@ -227,6 +227,12 @@ def fit_kl(trace: Trace, f_star: float | None = None, lower_bound: float = -math
     return replace(fit, theta=theta, theta_interval=interval, c=c)
 
 
+def diverged(trace: Trace, reason: str, lower_bound: float) -> KLFit:
+    """Return the fit of a run that went on, for that reason, to where f is not finite."""
+    fit = _undecided(trace, remaining_decrease(trace), (0, len(trace)), reason, lower_bound)
+    return replace(fit, decay=Decay("diverged", reason), verdict=Verdict("fails", reason))
+
+
 def _limit(trace: Trace, f_star: float | None) -> float | None:
     """Return the given limit, at most the last objective."""
     if f_star is None:

@@ -238,8 +238,7 @@ def sweep_rate(
     ----------
     Arnoldi (1951).
     """
-    measured = [np.square(step) for step in run.trace.step_norm.values()]
-    steps = np.sqrt(np.sum(measured, axis=0)) if measured else np.zeros(1)
+    steps = run.trace.step_length
     length = float(np.sum(steps)) if np.isfinite(steps).all() else None
     if run.scheme.numbers:
         reason = f"a sweep of {type(run.scheme).__name__} is not the one before: it extrapolates"

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from amcore.trace import Trace
 
-__all__ = ["check_consistent", "distance_floor", "resolution", "rounding_floor"]
+__all__ = [
+    "before_divergence",
+    "check_consistent",
+    "distance_floor",
+    "resolution",
+    "rounding_floor",
+]
 
 Array = NDArray[np.float64]
 
@@ -84,19 +90,36 @@ def distance_floor(trace: Trace) -> float:
     return _FEW * resolution(trace) * float(np.max(g, initial=0.0, where=np.isfinite(g)))
 
 
-def check_consistent(trace: Trace) -> None:
-    """Refuse a trace that no run can have left.
+def before_divergence(trace: Trace) -> tuple[Trace, str | None]:
+    """Return the run up to where its f is no finite number, and where that is, if it is so.
 
     Raises
     ------
     TypeError
         If it is no trace.
+    """
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must be an amcore.Trace, got {type(trace).__name__}")
+    wrong = np.flatnonzero(~np.isfinite(trace.objective))
+    if wrong.size == 0 or wrong[0] == 0:
+        return trace, None
+    end, arrays = int(wrong[0]), trace.to_arrays()
+    marked = arrays["marks/sweep"] < end
+    for name, array in arrays.items():
+        if array.ndim:
+            arrays[name] = array[marked] if name.startswith("marks/") else array[:end]
+    return Trace.from_saved(arrays), f"f is {trace.objective[end]} at sweep {end}"
+
+
+def check_consistent(trace: Trace) -> None:
+    """Refuse a trace that no run can have left.
+
+    Raises
+    ------
     ValueError
         If it is empty, an objective is not finite, a distance is infinite or negative, or a
         decrease is not the difference of the objectives to their rounding.
     """
-    if not isinstance(trace, Trace):
-        raise TypeError(f"trace must be an amcore.Trace, got {type(trace).__name__}")
     f, g, d = trace.objective, trace.subgradient_distance, trace.decrease
     if f.size == 0:
         raise ValueError("trace is empty")
